@@ -1,0 +1,74 @@
+// Package config is what the operator writes: the document /etc/weft/weft.yaml,
+// its defaults, its faults, and edits that keep its comments.
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"weft/frame"
+)
+
+// A Config is the whole document.
+type Config struct {
+	Switch   Switch    `yaml:"switch"`
+	Networks []Network `yaml:"networks"`
+	Ports    []Port    `yaml:"ports"`
+}
+
+// Switch is what concerns all networks. It takes effect at start only.
+type Switch struct {
+	Workers  int `yaml:"workers"`  // OS threads that carry frames; 0 = min(4, CPUs)
+	Stations int `yaml:"stations"` // capacity of the filtering database; default 65,536
+}
+
+// A Mode says how a network reaches the world.
+type Mode string
+
+// The modes that this version serves.
+const (
+	ModeBridged  Mode = "bridged"  // on the uplink's segment, beside the host
+	ModeIsolated Mode = "isolated" // its ports only
+)
+
+// A Network is a set of ports that exchange frames.
+type Network struct {
+	Name     string   `yaml:"name"`
+	Mode     Mode     `yaml:"mode"`
+	Uplinks  []string `yaml:"uplinks"`  // NICs, in order of preference: one active, the others standby; `uplink: eth0` is accepted for one
+	MTU      int      `yaml:"mtu"`      // of all its ports; default 1500
+	Ageing   Duration `yaml:"ageing"`   // of dynamic entries; default 300s
+	Stations int      `yaml:"stations"` // limit of dynamic entries; 0 = none but the table's
+}
+
+// A PortType says what is at the other side of a port.
+type PortType string
+
+// The port types that this version serves.
+const (
+	PortTAP    PortType = "tap"    // a TAP that weft makes and a hypervisor opens by name
+	PortDevice PortType = "device" // a kernel netdev that somebody else made
+	PortHost   PortType = "host"   // a TAP whose kernel side belongs to the host
+)
+
+// A Port attaches something to a network.
+type Port struct {
+	Name      string         `yaml:"name"`
+	Network   string         `yaml:"network"`
+	Type      PortType       `yaml:"type"`      // default tap
+	Device    string         `yaml:"device"`    // the netdev's name; default: the port's name
+	Owner     string         `yaml:"owner"`     // tap: user (name or number) who may open it; default root
+	Group     string         `yaml:"group"`     // tap: group (name or number) who may open it
+	Queues    int            `yaml:"queues"`    // tap: queue pairs that the guest opens; default 1
+	MAC       frame.MAC      `yaml:"mac"`       // tap, device: the guest's address, made a static entry; host: address of the host's side
+	Addresses []netip.Prefix `yaml:"addresses"` // host: addresses of the host's side
+	NetNS     string         `yaml:"netns"`     // host: name of the network namespace (ip-netns(8)) that gets the host's side
+	Stations  int            `yaml:"stations"`  // limit of dynamic entries; 0 = none
+	Offloads  *bool          `yaml:"offloads"`  // host: checksum and segmentation offloads; default true
+}
+
+// A Duration is a time.Duration that reads and writes as "300s".
+type Duration time.Duration
+
+// DefaultPath is where the daemon looks for the document.
+const DefaultPath = "/etc/weft/weft.yaml"

@@ -1,0 +1,4 @@
+package frame
+
+// Layers is what Parse found in a frame.
+type Layers struct{}

@@ -1,0 +1,52 @@
+// Package control serves the daemon's API over a unix socket: see package api for
+// the types, Engine for what it asks of the daemon.
+package control
+
+import (
+	"errors"
+
+	"weft/frame"
+	"weft/internal/control/api"
+	vswitch "weft/switch"
+)
+
+// Errors that an Engine wraps to choose the answer's status.
+var (
+	ErrNotFound = errors.New("not found")             // 404
+	ErrConflict = errors.New("conflict")              // 409: it exists, it is in use
+	ErrInvalid  = errors.New("invalid")               // 400: the request or the document is wrong
+	ErrReadOnly = errors.New("config file read-only") // 403: use --runtime
+)
+
+// Faults is the error of a document with faults: all of them, one line each. It is ErrInvalid.
+type Faults []string
+
+// An Engine is the daemon as the API sees it. Its methods may be called at once.
+type Engine interface {
+	Status() api.Status
+	Networks() []api.Network
+	Ports() []api.Port
+	Stations(network string) ([]api.Station, error) // of all networks if network is ""
+	AddStation(network string, mac frame.MAC, port string) error
+	DeleteStation(network string, mac frame.MAC) error
+	FlushStations(network, port string) (int, error) // "" = all
+	Counters(port string) ([]api.Counters, error)    // of all ports if port is ""
+	Apply(a api.Apply) (api.Applied, error)
+	EditNetwork(name string, op Op, values map[string]any, runtime bool) (api.Applied, error)
+	EditPort(name string, op Op, values map[string]any, runtime bool) (api.Applied, error)
+	Doctor() []api.Finding
+
+	// Mirror sends copies of the port's frames to m until stop is called.
+	Mirror(port string, m vswitch.Mirror) (stop func(), err error)
+}
+
+// An Op is what an edit does with the named entry.
+type Op uint8
+
+// The operations.
+const (
+	OpSet    Op = 1 + iota // change it, or make it
+	OpCreate               // make it; ErrConflict if it is there
+	OpUpdate               // change it; ErrNotFound if it is not there
+	OpDelete
+)
