@@ -32,12 +32,19 @@ type Engine interface {
 	FlushStations(network, port string) (int, error) // "" = all
 	Counters(port string) ([]api.Counters, error)    // of all ports if port is ""
 	Apply(a api.Apply) (api.Applied, error)
+
+	// EditNetwork and EditPort change the entry name of the document. The values are
+	// what JSON can say: string, bool, int64, float64, []any, map[string]any, and nil
+	// for a key to be removed.
 	EditNetwork(name string, op Op, values map[string]any, runtime bool) (api.Applied, error)
 	EditPort(name string, op Op, values map[string]any, runtime bool) (api.Applied, error)
 	Doctor() []api.Finding
 
-	// Mirror sends copies of the port's frames to m until stop is called.
-	Mirror(port string, m vswitch.Mirror) (stop func(), err error)
+	// Mirror sends copies of the port's frames to m until stop is called, also across
+	// times when its device is away. The server asks for one mirror of a port at a
+	// time. If the port is removed first, gone is called, once; it does not block.
+	// When stop returns, m is not used any more; stop after gone does nothing.
+	Mirror(port string, m vswitch.Mirror, gone func()) (stop func(), err error)
 }
 
 // An Op is what an edit does with the named entry.

@@ -61,8 +61,9 @@ type Port struct {
 }
 
 // Station answers GET /v1/fdb[?network=NAME] (a list). POST /v1/fdb adds a static
-// one (Network, MAC, Port); DELETE /v1/fdb?network=NAME&mac=… removes one; DELETE
-// without mac flushes the dynamic ones of [network], [port] and answers Flushed.
+// one (Network, MAC, Port) and answers it; DELETE /v1/fdb?network=NAME&mac=… removes
+// one; DELETE without mac flushes the dynamic ones of [network], [port]. Both answer
+// Flushed.
 type Station struct {
 	Network string    `json:"network"`
 	MAC     frame.MAC `json:"mac"`
@@ -134,5 +135,14 @@ type Error struct {
 	Faults []string `json:"faults,omitempty"` // all faults of a document, each with its path
 }
 
-// Capture is GET /v1/capture?port=NAME[&snap=BYTES][&count=FRAMES]: a pcapng stream
-// (application/x-pcapng) until the client hangs up or count is reached.
+// GET /v1/capture?port=NAME[&snap=BYTES][&count=FRAMES] answers a pcapng stream of
+// both directions (ContentTypeCapture) until the client closes its side of the
+// connection, count frames are written, the port is removed or the daemon stops.
+// What became of it follows in these trailers.
+const (
+	ContentTypeCapture = "application/x-pcapng"
+
+	TrailerFrames  = "Weft-Frames"  // frames in the stream
+	TrailerDropped = "Weft-Dropped" // frames lost because the client read too slowly
+	TrailerEnd     = "Weft-End"     // why the stream ended, for people
+)
