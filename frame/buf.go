@@ -15,13 +15,6 @@ const (
 	// packet of 65,535 bytes behind an Ethernet header and two tags.
 	MaxLen = 65535 + EthernetLen + 2*TagLen
 
-	// EthernetLen is the length of an untagged Ethernet header.
-	EthernetLen = 14
-	// TagLen is the length of one IEEE 802.1Q tag.
-	TagLen = 4
-	// MinLen is the length to which a frame for a wire is padded, without FCS.
-	MinLen = 60
-
 	storeLen = Headroom + MaxLen + 64
 	// Buffers of one slab are this far apart: no multiple of the page size, so
 	// that the first lines of a batch do not fall into the same cache sets.

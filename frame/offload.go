@@ -52,7 +52,7 @@ type Offload struct {
 }
 
 // Decode reads a virtio-net header of at least ten bytes. It does not judge it:
-// see Check.
+// see Buf.CheckOffload.
 func (o *Offload) Decode(h []byte) {
 	_ = h[9]
 	// Most frames carry nothing: two loads instead of seven.

@@ -1,0 +1,66 @@
+package frame
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// Sum adds the 16-bit words of p to a one's complement sum of an even number of
+// bytes, initial (RFC 1071). Its complement is the Internet checksum. An odd last
+// byte counts as if a zero followed.
+func Sum(p []byte, initial uint16) uint16 {
+	// The sum does not depend on the order of bytes, only its result does, nor on
+	// the width of the words (RFC 1071 2). So: eight bytes at a time, in the order
+	// of most machines, each carry going into the next addition.
+	sum, carry := uint64(bits.ReverseBytes16(initial)), uint64(0)
+	for len(p) >= 64 {
+		q := p[:64]
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(q), carry)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(q[8:]), carry)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(q[16:]), carry)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(q[24:]), carry)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(q[32:]), carry)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(q[40:]), carry)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(q[48:]), carry)
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(q[56:]), carry)
+		p = p[64:]
+	}
+	for len(p) >= 8 {
+		sum, carry = bits.Add64(sum, binary.LittleEndian.Uint64(p), carry)
+		p = p[8:]
+	}
+	sum, carry = bits.Add64(sum, lastWord(p), carry)
+	sum, carry = bits.Add64(sum, 0, carry)
+	return bits.ReverseBytes16(fold(sum + carry))
+}
+
+// lastWord returns the fewer than eight bytes of p in little-endian order.
+func lastWord(p []byte) (w uint64) {
+	for i, c := range p {
+		w |= uint64(c) << (8 * i)
+	}
+	return w
+}
+
+// fold adds the 16-bit words of sum with end-around carry.
+func fold(sum uint64) uint16 {
+	sum = sum>>32 + sum&0xffff_ffff
+	sum = sum>>16&0xffff + sum&0xffff + sum>>32
+	sum = sum>>16 + sum&0xffff
+	sum = sum>>16 + sum&0xffff
+	return uint16(sum)
+}
+
+// addSums adds two one's complement sums.
+func addSums(a, b uint16) uint16 {
+	s := uint32(a) + uint32(b)
+	return uint16(s>>16 + s)
+}
+
+// UpdateChecksum returns what an Internet checksum becomes when one 16-bit word
+// of what it covers changes from from to to (RFC 1624, equation 3). The result is
+// that of a full computation, unless all that is covered has become zero; so never
+// for IP. A UDP result of zero is sent as 0xffff (RFC 768).
+func UpdateChecksum(checksum, from, to uint16) uint16 {
+	return ^addSums(addSums(^checksum, ^from), to)
+}
