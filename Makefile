@@ -1,0 +1,89 @@
+# weft: build, test, install. `make` alone lists the targets.
+
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+LIBDIR     ?= $(PREFIX)/lib
+# Where systemd looks for units depends on PREFIX: /usr/local/lib/systemd is one of the places.
+UNITDIR    ?= $(LIBDIR)/systemd/system
+FUZZTIME   ?= 5s
+CONFIG     ?= config/example.yaml
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -X main.version=$(VERSION)
+TOOL    := go tool -modfile=tools/go.mod
+# What has unit tests; test/ holds the tests that need the whole machine.
+UNITS    = $(shell go list ./... | grep -v '^weft/test')
+SCRIPTS := .ci/run $(wildcard test/*.sh)
+
+# A test that cannot run here (no root, a tool missing) is a failure, not a skip.
+export WEFT_E2E_REQUIRED := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build weftd and weft into bin/
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+.PHONY: install
+install: build ## install under DESTDIR and PREFIX: programs, unit, group weft, example config
+	install -D -m 755 bin/weftd $(DESTDIR)$(PREFIX)/sbin/weftd
+	install -D -m 755 bin/weft $(DESTDIR)$(PREFIX)/bin/weft
+	install -d $(DESTDIR)$(UNITDIR)
+	sed 's|/usr/sbin/weftd|$(PREFIX)/sbin/weftd|' packaging/weftd.service > $(DESTDIR)$(UNITDIR)/weftd.service
+	install -D -m 644 packaging/10-weft.network $(DESTDIR)$(LIBDIR)/systemd/network/10-weft.network
+	install -D -m 644 packaging/10-weft.conf $(DESTDIR)$(SYSCONFDIR)/NetworkManager/conf.d/10-weft.conf
+	[ -e $(DESTDIR)$(SYSCONFDIR)/weft/weft.yaml ] || install -D -m 644 config/example.yaml $(DESTDIR)$(SYSCONFDIR)/weft/weft.yaml
+	[ -n "$(DESTDIR)" ] || getent group weft >/dev/null || groupadd --system weft
+
+.PHONY: deps
+deps: ## install the tools that the tests need, if one is missing (Debian, root)
+	@test/deps.sh
+
+.PHONY: fmt vet lint generated
+fmt: ## fail if gofumpt would change a file
+	@out=$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go')) && [ -z "$$out" ] || \
+		{ echo "gofumpt would change (run: $(TOOL) gofumpt -w FILE):"; echo "$$out"; exit 1; }
+vet: ## go vet
+	go vet ./...
+lint: ## staticcheck and shellcheck
+	$(TOOL) staticcheck ./...
+	shellcheck $(SCRIPTS)
+
+.PHONY: unit race fuzz e2e
+unit: ## unit tests
+	go test -shuffle=on $(UNITS)
+race: ## unit tests under the race detector
+	go test -race -shuffle=on $(UNITS)
+fuzz: ## every fuzz target for FUZZTIME (5s)
+	@test/fuzz.sh $(FUZZTIME)
+e2e: root ## end to end: real guests, namespaces, the host, failures
+	go test -count=1 -timeout=15m ./test/...
+
+.PHONY: test
+test: root deps fmt vet lint unit race fuzz e2e ## everything that CI runs
+
+.PHONY: demo run bench
+demo: root deps ## a switch with two real guests in a scratch namespace
+	go run ./test/demo
+run: root build ## the daemon in the foreground with CONFIG (config/example.yaml)
+	mkdir -p build/run
+	bin/weftd --config $(CONFIG) --socket build/run/weft.sock --state build/run/state
+bench: root ## compare with the peers, write docs/bench/
+	@test/deps.sh bench
+	go run ./test/bench
+
+.PHONY: generate cover clean root
+generate: ## make the generated files again (needs clang)
+	go generate ./...
+cover: ## coverage of the unit tests: build/cover.html
+	mkdir -p build
+	go test -coverpkg=./... -coverprofile=build/cover.out $(UNITS)
+	go tool cover -html=build/cover.out -o build/cover.html
+	go tool cover -func=build/cover.out | tail -1
+clean: ## remove what make made
+	rm -rf bin build
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "make: needs root for network namespaces and devices: run it as root, or with sudo" >&2; exit 1; }

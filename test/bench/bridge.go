@@ -1,0 +1,74 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// linuxBridge is the kernel's bridge over veth pairs and TAPs.
+type linuxBridge struct {
+	lab       *lab
+	netfilter bool // bridged frames pass the host's IP firewall, as on a host with Docker or libvirt
+}
+
+// firewall is the least that such a host has: a stateful FORWARD chain.
+const firewall = `table ip filter {
+	chain forward {
+		type filter hook forward priority 0; policy drop;
+		ct state established,related counter accept
+		counter accept
+	}
+}
+`
+
+func (b *linuxBridge) start(ports []port) error {
+	setting := "net.bridge.bridge-nf-call-iptables=0"
+	if b.netfilter {
+		setting = "net.bridge.bridge-nf-call-iptables=1"
+		if _, err := b.lab.run("sw", firewall, "nft", "-f", "-"); err != nil {
+			return err
+		}
+	}
+	if _, err := b.lab.run("sw", "", "sysctl", "-q", setting); err != nil {
+		return fmt.Errorf("%w (remedy: modprobe br_netfilter)", err)
+	}
+	if err := b.lab.ip("sw", "link add br0 type bridge", "link set br0 up"); err != nil {
+		return err
+	}
+	for _, p := range ports {
+		attach := b.lab.veth // instead of the device that other switches make themselves
+		if p.kind == tap {
+			attach = b.lab.tap
+		}
+		if err := attach(p); err != nil {
+			return err
+		}
+		if err := b.lab.ip("sw", fmt.Sprintf("link set %s master br0", p.name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// frames counts what the bridge gave to its ports; nobody else sends there.
+func (b *linuxBridge) frames() (uint64, error) {
+	out, err := b.lab.run("sw", "", "ip", "-j", "-s", "link", "show", "master", "br0")
+	if err != nil {
+		return 0, err
+	}
+	var links []struct {
+		Stats64 struct {
+			TX struct{ Packets uint64 }
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &links); err != nil {
+		return 0, fmt.Errorf("ip -j -s link: %w", err)
+	}
+	var n uint64
+	for _, l := range links {
+		n += l.Stats64.TX.Packets
+	}
+	return n, nil
+}
+
+func (b *linuxBridge) link(p port) string { return "tap:" + p.name }

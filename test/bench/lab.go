@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// prefix begins the name of every namespace that a bench makes, followed by the
+// process's id.
+const prefix = "wb-"
+
+// A lab is the scene of one run: network namespaces, processes and a directory,
+// all of which close removes. The switch stands in namespace "sw".
+type lab struct {
+	ctx       context.Context
+	dir       string
+	spaces    []string
+	processes []*process
+}
+
+func newLab(ctx context.Context) (*lab, error) {
+	dir, err := os.MkdirTemp("", prefix)
+	if err != nil {
+		return nil, err
+	}
+	l := &lab{ctx: ctx, dir: dir}
+	if err := l.addSpace("sw"); err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	return l, nil
+}
+
+// space returns the full name of one of the lab's namespaces.
+func (l *lab) space(name string) string {
+	return fmt.Sprintf("%s%d-%s", prefix, os.Getpid(), name)
+}
+
+// addSpace makes a namespace.
+func (l *lab) addSpace(name string) error {
+	full := l.space(name)
+	if _, err := command(l.ctx, "", "ip", "netns", "add", full); err != nil {
+		return err
+	}
+	l.spaces = append(l.spaces, full)
+	return l.ip(name, "link set lo up")
+}
+
+// close ends the processes, last first, and removes the rest.
+func (l *lab) close() error {
+	var errs []error
+	for _, p := range slices.Backward(l.processes) {
+		errs = append(errs, p.stop())
+	}
+	for _, s := range l.spaces {
+		// Not with l.ctx: it may have ended, and this must be done all the same.
+		_, err := command(context.Background(), "", "ip", "netns", "del", s)
+		errs = append(errs, err)
+	}
+	return errors.Join(append(errs, os.RemoveAll(l.dir))...)
+}
+
+// sweep removes namespaces of benches that were killed.
+func sweep() error {
+	found, err := filepath.Glob("/run/netns/" + prefix + "*")
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, path := range found {
+		name := filepath.Base(path)
+		owner, _, _ := strings.Cut(strings.TrimPrefix(name, prefix), "-")
+		pid, err := strconv.Atoi(owner)
+		if err != nil || unix.Kill(pid, 0) == nil {
+			continue // not ours, or its bench is running
+		}
+		_, err = command(context.Background(), "", "ip", "netns", "del", name)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// start starts a long-running process in a namespace of the lab.
+func (l *lab) start(space string, args ...string) (*process, error) {
+	p, err := start(l.space(space), args...)
+	if err == nil {
+		l.processes = append(l.processes, p)
+	}
+	return p, err
+}
+
+// guest starts this program again as one of the guests: see runGuest.
+func (l *lab) guest(space string, args ...string) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return l.start(space, append([]string{self, guestCommand}, args...)...)
+}
+
+// run runs a command in a namespace of the lab and returns what it printed.
+func (l *lab) run(space, stdin string, args ...string) (string, error) {
+	return command(l.ctx, stdin, "nsenter", append([]string{"--net=/run/netns/" + l.space(space), "--"}, args...)...)
+}
+
+// ip gives a namespace's ip(8) a batch of lines.
+func (l *lab) ip(space string, lines ...string) error {
+	_, err := command(l.ctx, strings.Join(lines, "\n")+"\n", "ip", "-n", l.space(space), "-batch", "-")
+	return err
+}
+
+// veth connects a guest's namespace to "sw": device "eth0" there, device p.name here.
+func (l *lab) veth(p port) error {
+	err := l.ip("sw", fmt.Sprintf("link add %s type veth peer name eth0 netns %s", p.name, l.space(p.space)),
+		fmt.Sprintf("link set %s up", p.name))
+	if err != nil {
+		return err
+	}
+	return l.address(p.space, "eth0", p.address)
+}
+
+// adopt moves a device of "sw" to a guest's namespace as "eth0".
+func (l *lab) adopt(p port) error {
+	if err := l.ip("sw", fmt.Sprintf("link set %s netns %s name eth0", p.name, l.space(p.space))); err != nil {
+		return err
+	}
+	return l.address(p.space, "eth0", p.address)
+}
+
+func (l *lab) address(space, device string, a netip.Prefix) error {
+	return l.ip(space, fmt.Sprintf("addr add %s dev %s", a, device), fmt.Sprintf("link set %s up", device))
+}
+
+// tap makes the persistent TAP p.name in "sw", for a guest to open by name.
+func (l *lab) tap(p port) error {
+	return l.ip("sw", fmt.Sprintf("tuntap add dev %s mode tap vnet_hdr", p.name), fmt.Sprintf("link set %s up", p.name))
+}
+
+// until waits for a condition, looking every five milliseconds.
+func (l *lab) until(what string, condition func() bool) error {
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			return fmt.Errorf("%s: not within ten seconds", what)
+		case <-l.ctx.Done():
+			return l.ctx.Err()
+		}
+	}
+	return nil
+}
+
+// command runs a program to its end and returns what it printed.
+func command(ctx context.Context, stdin string, name string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return string(out), nil
+}

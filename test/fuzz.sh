@@ -1,0 +1,10 @@
+#!/bin/sh
+# Runs every fuzz target of the repository for the given time (default 5s).
+set -eu
+
+grep -rE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+\(' . |
+	sed -E 's|/[^/]+_test\.go:func (Fuzz[A-Za-z0-9_]+).*| \1|' | sort -u |
+	while read -r dir target; do
+		echo "fuzz $dir $target"
+		go test -run='^$' -fuzz="^$target\$" -fuzztime="${1:-5s}" "$dir"
+	done
