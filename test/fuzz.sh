@@ -6,5 +6,5 @@ grep -rE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+\(' . |
 	sed -E 's|/[^/]+_test\.go:func (Fuzz[A-Za-z0-9_]+).*| \1|' | sort -u |
 	while read -r dir target; do
 		echo "fuzz $dir $target"
-		go test -run='^$' -fuzz="^$target\$" -fuzztime="${1:-5s}" "$dir"
+		go test -run='^$' -fuzz="^$target\$" -fuzztime="${1:-5s}" "$dir" </dev/null
 	done

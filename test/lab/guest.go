@@ -10,6 +10,9 @@ import (
 	"weft/test/guest"
 )
 
+// Nobody is a user without rights, to run QEMU as.
+const Nobody = 65534
+
 // A Guest is a real virtual machine of a lab.
 type Guest struct {
 	*guest.Guest

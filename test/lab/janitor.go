@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"sync"
@@ -21,9 +22,12 @@ for ns in $(ip netns list | cut -d " " -f 1); do
 done`
 	cmd := exec.Command("sh", "-c", script, "janitor", prefix())
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	// The pipe's end is never closed but by the end of this process.
-	if _, err := cmd.StdinPipe(); err != nil {
+	var err error
+	if janitorLine, err = cmd.StdinPipe(); err != nil {
 		return err
 	}
 	return cmd.Start()
 })
+
+// janitorLine is closed by the end of this process, and, held here, not before.
+var janitorLine io.Closer

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// An experiment is one comparison: each contestant in turn, and again, so that
+// whatever changes on the machine meanwhile falls on all of them alike.
+type experiment struct {
+	table
+	contestants []contestant
+	rounds      int
+	run         func(l *lab, c contestant) (sample, error)
+}
+
+// A bench runs experiments.
+type bench struct {
+	newLab   func() (*lab, error)
+	duration time.Duration // of the traffic of one run
+	rounds   int
+	progress io.Writer
+}
+
+// run makes all rounds of an experiment. A contestant that failed takes no further
+// part in it. It ends early only if ctx, that of the labs, does.
+func (b *bench) run(e experiment) (table, error) {
+	t := e.table
+	t.Rows = make([]row, len(e.contestants))
+	for i, c := range e.contestants {
+		t.Rows[i].Contestant = c.name
+	}
+	for round := range e.rounds {
+		for i, c := range e.contestants {
+			r := &t.Rows[i]
+			if r.Failure != "" {
+				continue
+			}
+			s, err := b.once(e, c)
+			if errors.Is(err, errInterrupted) {
+				return t, err
+			}
+			if err != nil {
+				r.Failure = err.Error()
+				fmt.Fprintf(b.progress, "%s %d/%d %s: failed: %v\n", e.Name, round+1, e.rounds, c.name, err)
+				continue
+			}
+			r.Samples = append(r.Samples, s)
+			fmt.Fprintf(b.progress, "%s %d/%d %s: %s\n", e.Name, round+1, e.rounds, c.name, s.line(e.Metrics))
+		}
+	}
+	return t, nil
+}
+
+// errInterrupted ends a bench: the operator wants no more of it.
+var errInterrupted = errors.New("interrupted")
+
+// once makes one run in a lab of its own.
+func (b *bench) once(e experiment, c contestant) (s sample, err error) {
+	l, err := b.newLab()
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		interrupted := l.ctx.Err() != nil
+		err = errors.Join(err, l.close())
+		if interrupted {
+			err = errInterrupted
+		}
+	}()
+	return e.run(l, c)
+}
+
+// line prints a sample for the one who waits.
+func (s sample) line(metrics []metric) string {
+	var parts []string
+	for _, m := range metrics {
+		if v, ok := s[m.Name]; ok {
+			parts = append(parts, fmt.Sprintf("%s "+m.format+" %s", m.Name, v, m.Unit))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// passed returns an error unless the switch, by its own counters, has forwarded at
+// least want frames since it had counted before.
+func passed(s subject, before, want uint64) error {
+	after, err := s.frames()
+	if err != nil {
+		return err
+	}
+	if after-before < want {
+		return fmt.Errorf("the switch counted %d frames where %d or more went: the traffic took another way", after-before, want)
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"cmp"
+	"slices"
+)
+
+// A sample is what one run measured, by the metric's name.
+type sample map[string]float64
+
+// A metric is one column of an experiment's table.
+type metric struct {
+	Name   string `json:"name"`
+	Unit   string `json:"unit"`
+	format string // of the value in the report
+}
+
+// others is a metric of every experiment that has traffic: see cpuMethod.
+var others = metric{"others", "%", "%.0f"}
+
+// A row is a contestant's samples, in the order of the rounds.
+type row struct {
+	Contestant string   `json:"contestant"`
+	Samples    []sample `json:"samples"`
+	Failure    string   `json:"failure,omitempty"` // why there are fewer samples than rounds
+}
+
+// A table is the outcome of an experiment.
+type table struct {
+	Name    string   `json:"name"`
+	Title   string   `json:"title"`
+	Note    string   `json:"note"`
+	Metrics []metric `json:"metrics"`
+	Rows    []row    `json:"rows"`
+}
+
+// values returns the row's samples of one metric.
+func (r row) values(metric string) []float64 {
+	var values []float64
+	for _, s := range r.Samples {
+		if v, ok := s[metric]; ok {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
+// results holds the tables by their names.
+type results []table
+
+// row returns a contestant's row in the named table; an empty one if there is none.
+func (r results) row(name, contestant string) row {
+	for _, t := range r {
+		if t.Name != name {
+			continue
+		}
+		for _, row := range t.Rows {
+			if row.Contestant == contestant {
+				return row
+			}
+		}
+	}
+	return row{Contestant: contestant, Failure: "not run"}
+}
+
+// median returns the middle of the values, the mean of the two middles if they are
+// even in number; ok is false if there are none.
+func median(values []float64) (m float64, ok bool) {
+	if len(values) == 0 {
+		return 0, false
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	low, high := sorted[(len(sorted)-1)/2], sorted[len(sorted)/2]
+	return (low + high) / 2, true
+}
+
+// ratio returns the median of a over the median of b.
+func ratio(a, b []float64) (float64, bool) {
+	ma, okA := median(a)
+	mb, okB := median(b)
+	return ma / mb, okA && okB && mb != 0
+}
+
+// paired returns the median of the ratios of each round, which a drift of the
+// machine from round to round does not touch.
+func paired(a, b []float64) (float64, bool) {
+	var ratios []float64
+	for i := range min(len(a), len(b)) {
+		if b[i] != 0 {
+			ratios = append(ratios, a[i]/b[i])
+		}
+	}
+	return median(ratios)
+}
+
+// span returns the least and the greatest value.
+func span[T cmp.Ordered](values []T) (T, T) { return slices.Min(values), slices.Max(values) }

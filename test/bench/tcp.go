@@ -1,0 +1,175 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+var tcpMetrics = []metric{
+	{"tcp", "Gbit/s", "%.2f"},
+	{"tcp cpu", "s/GB", "%.3f"},
+	{"4 streams", "Gbit/s", "%.2f"},
+	{"4 streams cpu", "s/GB", "%.3f"},
+	{"ping avg", "µs", "%.1f"},
+	others,
+}
+
+func (b *bench) tcpHost() experiment {
+	return experiment{
+		table: table{
+			Name: "host ports", Title: "TCP and ping between two host ports",
+			Note: "Two namespaces, each with a device that the switch made (a veth for the Linux bridge). " +
+				"iperf3 with one and with four streams; ping: 1,000 echoes 2 ms apart.",
+			Metrics: tcpMetrics,
+		},
+		contestants: []contestant{weft, ovs, vde, bridge, bridgeNF},
+		rounds:      b.rounds,
+		run:         func(l *lab, c contestant) (sample, error) { return b.tcp(l, c, host) },
+	}
+}
+
+func (b *bench) tcpDevice() experiment {
+	return experiment{
+		table: table{
+			Name: "device ports", Title: "TCP and ping between two device ports",
+			Note:    "As above, but the guests' devices are veths that exist before the switch takes them.",
+			Metrics: tcpMetrics,
+		},
+		contestants: []contestant{weft, ovs, bridge, bridgeNF},
+		rounds:      b.rounds,
+		run:         func(l *lab, c contestant) (sample, error) { return b.tcp(l, c, device) },
+	}
+}
+
+// tcp measures throughput and latency between two ports of a kind.
+func (b *bench) tcp(l *lab, c contestant, k kind) (sample, error) {
+	s, err := c.build(l, pair(k))
+	if err != nil {
+		return nil, err
+	}
+	if err := l.reachable("a", guestAddress(2).Addr().String()); err != nil {
+		return nil, err
+	}
+	one, err := b.iperf(l, s, 1)
+	if err != nil {
+		return nil, err
+	}
+	four, err := b.iperf(l, s, 4)
+	if err != nil {
+		return nil, err
+	}
+	latency, err := ping(l, s)
+	if err != nil {
+		return nil, err
+	}
+	return sample{
+		"tcp": one.gbits, "tcp cpu": one.cpu,
+		"4 streams": four.gbits, "4 streams cpu": four.cpu,
+		"ping avg": latency, "others": max(one.others, four.others) * 100,
+	}, nil
+}
+
+// reachable waits until a namespace's guest can ping the address.
+func (l *lab) reachable(space, address string) error {
+	return l.until("ping from "+space+" to "+address, func() bool {
+		_, err := l.run(space, "", "ping", "-q", "-c", "1", "-W", "1", address)
+		return err == nil
+	})
+}
+
+// A transfer is what iperf3 moved from guest a to guest b, in b's count.
+type transfer struct {
+	gbits  float64 // Gbit/s
+	cpu    float64 // seconds per GB
+	others float64 // share of the machine
+}
+
+// segmentMax is the longest superframe: a run of n bytes is n/segmentMax frames at least.
+const segmentMax = 1 << 16
+
+func (b *bench) iperf(l *lab, s subject, streams int) (transfer, error) {
+	before, err := s.frames()
+	if err != nil {
+		return transfer{}, err
+	}
+	server, err := l.start("b", "iperf3", "--server", "--one-off", "--forceflush")
+	if err != nil {
+		return transfer{}, err
+	}
+	if err := server.awaitLine(l, "Server listening"); err != nil {
+		return transfer{}, err
+	}
+	u := l.usage()
+	client, err := l.start("a", "iperf3", "--client", guestAddress(2).Addr().String(), "--json",
+		"--time", strconv.Itoa(int(b.duration/time.Second)), "--parallel", strconv.Itoa(streams))
+	if err != nil {
+		return transfer{}, err
+	}
+	out, err := client.wait(l.ctx)
+	if err != nil {
+		return transfer{}, err
+	}
+	if _, err := server.wait(l.ctx); err != nil {
+		return transfer{}, err
+	}
+	cpu, others := l.since(u)
+
+	var report struct {
+		End struct {
+			Received struct {
+				Bytes float64
+				Rate  float64 `json:"bits_per_second"`
+			} `json:"sum_received"`
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &report); err != nil {
+		return transfer{}, fmt.Errorf("iperf3's report: %w", err)
+	}
+	received := report.End.Received
+	if received.Bytes == 0 {
+		return transfer{}, fmt.Errorf("iperf3 moved nothing")
+	}
+	t := transfer{gbits: received.Rate / 1e9, cpu: cpu.Seconds() / (received.Bytes / 1e9), others: others}
+	return t, passed(s, before, uint64(received.Bytes)/segmentMax)
+}
+
+// pings is how many echoes one measurement of latency has.
+const pings = 1000
+
+var rtt = regexp.MustCompile(`rtt min/avg/max/mdev = [\d.]+/([\d.]+)/`)
+
+// ping returns the average round-trip time from guest a to guest b, in µs.
+func ping(l *lab, s subject) (float64, error) {
+	before, err := s.frames()
+	if err != nil {
+		return 0, err
+	}
+	out, err := l.run("a", "", "ping", "-q", "-i", "0.002", "-c", strconv.Itoa(pings), guestAddress(2).Addr().String())
+	if err != nil {
+		return 0, err
+	}
+	m := rtt.FindStringSubmatch(out)
+	if m == nil || !strings.Contains(out, fmt.Sprintf(" %d received", pings)) {
+		return 0, fmt.Errorf("ping lost echoes: %s", strings.Join(strings.Fields(out), " "))
+	}
+	average, err := strconv.ParseFloat(m[1], 64)
+	if err != nil {
+		return 0, err
+	}
+	return average * 1000, passed(s, before, 2*pings)
+}
+
+// awaitLine waits until the process has written text.
+func (p *process) awaitLine(l *lab, text string) error {
+	err := l.until(p.name+" to say "+strconv.Quote(text), func() bool {
+		return p.ended() || strings.Contains(p.out.String(), text)
+	})
+	if err == nil && p.ended() && !strings.Contains(p.out.String(), text) {
+		return fmt.Errorf("%s ended: %s", p.name, p.out.tail())
+	}
+	return err
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// weftd is the daemon of this repository.
+type weftd struct {
+	lab     *lab
+	uplink  string // a NIC of "sw": the network is bridged to it
+	process *process
+}
+
+// binary is the daemon under test, relative to the repository's root.
+const binary = "bin/weftd"
+
+func (w *weftd) path(name string) string { return filepath.Join(w.lab.dir, name) }
+
+func (w *weftd) start(ports []port) error {
+	for _, p := range ports {
+		if p.kind != device {
+			continue
+		}
+		if err := w.lab.veth(p); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(w.path("weft.yaml"), []byte(w.document(ports)), 0o600); err != nil {
+		return err
+	}
+	if err := w.launch(); err != nil {
+		return err
+	}
+	for _, p := range ports {
+		if p.kind != host {
+			continue
+		}
+		// The daemon names the device after the port, in whatever namespace.
+		if err := w.lab.ip(p.space, fmt.Sprintf("link set %s up", p.name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// document returns the configuration.
+func (w *weftd) document(ports []port) string {
+	var b strings.Builder
+	if w.uplink == "" {
+		b.WriteString("networks:\n  - {name: bench, mode: isolated}\n")
+	} else {
+		fmt.Fprintf(&b, "networks:\n  - {name: bench, mode: bridged, uplink: %s}\n", w.uplink)
+	}
+	b.WriteString("ports:\n")
+	for _, p := range ports {
+		switch p.kind {
+		case host:
+			fmt.Fprintf(&b, "  - {name: %s, network: bench, type: host, netns: %s, addresses: [%q]}\n",
+				p.name, w.lab.space(p.space), p.address)
+		case device:
+			fmt.Fprintf(&b, "  - {name: %s, network: bench, type: device}\n", p.name)
+		case tap:
+			fmt.Fprintf(&b, "  - {name: %s, network: bench, type: tap}\n", p.name)
+		}
+	}
+	return b.String()
+}
+
+// launch starts the daemon and waits until its API answers.
+func (w *weftd) launch() error {
+	path, err := filepath.Abs(binary)
+	if err != nil {
+		return err
+	}
+	w.process, err = w.lab.start("sw", path, "--config", w.path("weft.yaml"),
+		"--socket", w.path("weft.sock"), "--state", w.path("state"))
+	if err != nil {
+		return err
+	}
+	var status struct{ PID int }
+	return w.lab.until("weftd's API", func() bool {
+		return w.process.ended() || w.get("/v1/status", &status) == nil && status.PID == w.process.cmd.Process.Pid
+	})
+}
+
+// get asks the API.
+func (w *weftd) get(path string, answer any) error {
+	if w.process.ended() {
+		return fmt.Errorf("weftd has ended: %s", w.process.out.tail())
+	}
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", w.path("weft.sock"))
+		},
+	}}
+	request, err := http.NewRequestWithContext(w.lab.ctx, http.MethodGet, "http://weft"+path, nil)
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close() //nolint:errcheck // read only
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("GET %s: %s", path, response.Status)
+	}
+	return json.NewDecoder(response.Body).Decode(answer)
+}
+
+func (w *weftd) frames() (uint64, error) {
+	var counters []struct {
+		RxFrames uint64 `json:"rx_frames"`
+	}
+	if err := w.get("/v1/counters", &counters); err != nil {
+		return 0, err
+	}
+	var n uint64
+	for _, c := range counters {
+		n += c.RxFrames
+	}
+	return n, nil
+}
+
+func (w *weftd) link(p port) string { return "tap:" + p.name }
