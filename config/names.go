@@ -1,0 +1,64 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+const (
+	maxDevice = 15  // bytes of a device name: Linux IFNAMSIZ less the NUL
+	maxName   = 63  // bytes of a name that is no device name
+	maxNetNS  = 255 // bytes of a file name below /run/netns
+)
+
+// nameFault says why s cannot be a name that weft gives, or "" if it can.
+func nameFault(s string, most int) string {
+	switch {
+	case s == "":
+		return fmt.Sprintf("empty (want 1 to %d letters, digits and _ . -)", most)
+	case len(s) > most:
+		return fmt.Sprintf("%q is %d bytes long (want at most %d)", excerpt(s), len(s), most)
+	case !isAlnum(rune(s[0])) || strings.ContainsFunc(s, func(c rune) bool { return !isAlnum(c) && !strings.ContainsRune("_.-", c) }):
+		return fmt.Sprintf("%q is not a name (want letters, digits and _ . -, a letter or digit first)", s)
+	}
+	return ""
+}
+
+// madeFault says why weft cannot give s to a device that it makes.
+func madeFault(s string) string {
+	switch {
+	case strings.HasPrefix(s, "vnet"):
+		// libvirt ignores such a <target dev=…/> without a word and makes a TAP of
+		// its own: the guest would start and reach nobody.
+		return fmt.Sprintf("%q: names that begin with vnet are libvirt's own (want another one)", s)
+	case s == "all" || s == "default":
+		// /proc/sys/net/ipv4/conf has directories of these names.
+		return fmt.Sprintf("%q cannot name a device on Linux (want another name)", s)
+	}
+	if text := nameFault(s, maxDevice); text != "" {
+		return text
+	}
+	return deviceFault(s)
+}
+
+// deviceFault says why s cannot name a device that somebody else made: the rule of
+// the kernel's dev_valid_name, and what weft does not touch.
+func deviceFault(s string) string {
+	switch {
+	case s == "":
+		return "empty (want a device's name such as eth0)"
+	case len(s) > maxDevice:
+		return fmt.Sprintf("%q is %d bytes long (want at most %d, as Linux has it for devices)", excerpt(s), len(s), maxDevice)
+	case s == "." || s == ".." || strings.ContainsAny(s, "/: \t\n\v\f\r\u00a0"):
+		return fmt.Sprintf("%q cannot name a device on Linux", s)
+	case s == "lo":
+		return `"lo" is the loopback device (want another one)`
+	case strings.HasPrefix(s, "wf-"):
+		return fmt.Sprintf("%q: names that begin with wf- are reserved for weft's own devices", s)
+	}
+	return ""
+}
+
+func isAlnum(c rune) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}

@@ -1,0 +1,275 @@
+package config_test
+
+import (
+	"errors"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"weft/config"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+var byValue = cmp.Options{cmpopts.EquateComparable(netip.Prefix{}), cmpopts.EquateEmpty()}
+
+// golden compares got with the file at path, or writes it there.
+func golden(t *testing.T, path, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v (make it with go test ./config -update, and read it)", err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", path, diff)
+	}
+}
+
+// faults returns err's faults, which must be of that type.
+func faults(t *testing.T, err error) config.Faults {
+	t.Helper()
+	var f config.Faults
+	if !errors.As(err, &f) {
+		t.Fatalf("error %v is of type %T, want config.Faults", err, err)
+	}
+	return f
+}
+
+func mustParse(t *testing.T, text string) *config.Config {
+	t.Helper()
+	c, err := config.Parse([]byte(text))
+	if err != nil {
+		t.Fatalf("parse:\n%v\nof:\n%s", err, text)
+	}
+	return c
+}
+
+func TestParseReportsEveryFaultAtOnce(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no testdata/bad/*.yaml: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := config.Parse(data)
+			if err == nil {
+				t.Fatalf("no fault found, config %+v", c)
+			}
+			lines := faults(t, err).In(filepath.Base(file))
+			golden(t, strings.TrimSuffix(file, ".yaml")+".want", strings.Join(lines, "\n")+"\n")
+		})
+	}
+}
+
+func TestParseFillsInDefaults(t *testing.T) {
+	got := mustParse(t, `
+networks:
+  - {name: lab, mode: isolated}
+  - {name: lan, mode: bridged, uplink: eth0}
+ports:
+  - {name: vm1, network: lab}
+  - {name: ct1, network: lan, type: device, device: veth0, mac: 52:54:00:00:00:01, stations: ~}
+  - {name: h, network: lab, type: host, addresses: [172.16.9.1/24, "fd00::1/64"], offloads: false}
+`)
+	want := &config.Config{
+		Switch: config.Switch{Stations: 65536},
+		Networks: []config.Network{
+			{Name: "lab", Mode: "isolated", MTU: 1500, Ageing: config.Duration(300 * time.Second)},
+			{Name: "lan", Mode: "bridged", Uplinks: []string{"eth0"}, MTU: 1500, Ageing: config.Duration(300 * time.Second)},
+		},
+		Ports: []config.Port{
+			{Name: "vm1", Network: "lab", Type: "tap", Device: "vm1", Queues: 1, Offloads: new(true)},
+			{Name: "ct1", Network: "lan", Type: "device", Device: "veth0", Queues: 1, MAC: 0x525400000001, Offloads: new(true)},
+			{
+				Name: "h", Network: "lab", Type: "host", Device: "h", Queues: 1, Offloads: new(false),
+				Addresses: []netip.Prefix{netip.MustParsePrefix("172.16.9.1/24"), netip.MustParsePrefix("fd00::1/64")},
+			},
+		},
+	}
+	if diff := cmp.Diff(want, got, byValue); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParseTakesEmptyDocuments(t *testing.T) {
+	for _, text := range []string{"", "\n", "# nothing\n", "---\n", "networks:\n", "networks: []\nports: ~\n", "switch: {}\n", "{}", "null\n"} {
+		if c := mustParse(t, text); len(c.Networks)+len(c.Ports) != 0 || c.Switch.Stations != 65536 {
+			t.Errorf("%q: got %+v, want no networks", text, c)
+		}
+	}
+}
+
+func TestParseAccepts(t *testing.T) {
+	for name, text := range map[string]string{
+		"owner by number":               "networks: [{name: a, mode: isolated}]\nports: [{name: p, network: a, owner: 107, group: 4294967294}]",
+		"bounds, lowest":                "switch: {workers: 0, stations: 1}\nnetworks: [{name: a, mode: isolated, mtu: 1280, ageing: 10s, stations: 1}]\nports: [{name: p, network: a, queues: 1}]",
+		"bounds, highest":               "switch: {workers: 256, stations: 16777216}\nnetworks: [{name: a, mode: isolated, mtu: 65521, ageing: 1000000s, stations: 16777216}]\nports: [{name: p, network: a, queues: 256}]",
+		"long port name beside device":  "networks: [{name: a, mode: isolated}]\nports: [{name: the-front-door-of-web-1, network: a, device: vm1}]",
+		"libvirt's TAP as device":       "networks: [{name: a, mode: isolated}]\nports: [{name: p, network: a, type: device, device: vnet0}]",
+		"kernel names of others":        "networks: [{name: a, mode: bridged, uplinks: [eth0.100, 'enp3s0@x', 'a%b']}]",
+		"one device name per namespace": "networks: [{name: a, mode: isolated}]\nports:\n- {name: p, network: a, type: host, device: eth0, netns: x, addresses: [10.0.0.1/24]}\n- {name: q, network: a, type: host, device: eth0, netns: y, addresses: [10.0.0.1/24]}",
+		"one MAC on two networks":       "networks: [{name: a, mode: isolated}, {name: b, mode: isolated}]\nports: [{name: p, network: a, mac: 52:54:00:00:00:01}, {name: q, network: b, mac: 52:54:00:00:00:01}]",
+		"point to point":                "networks: [{name: a, mode: isolated}]\nports: [{name: p, network: a, type: host, addresses: [10.0.0.0/31, 10.0.0.9/32]}]",
+		"several uplinks":               "networks: [{name: a, mode: bridged, uplinks: [eth0, eth1]}, {name: b, mode: bridged, uplink: eth2}]",
+		"windows line ends":             "networks:\r\n  - name: a\r\n    mode: isolated\r\nports:\r\n  - {name: p, network: a}\r\n",
+	} {
+		t.Run(name, func(t *testing.T) { mustParse(t, text) })
+	}
+}
+
+func TestParseResolvesAliasesAndMerges(t *testing.T) {
+	got := mustParse(t, `
+networks:
+  - &lab {name: lab, mode: isolated, mtu: &jumbo 9000}
+  - {<<: *lab, name: lab2}
+  - {name: lab3, mode: isolated, mtu: *jumbo}
+ports:
+  - &guest
+    name: vm1
+    network: lab
+    owner: libvirt-qemu
+  - <<: *guest
+    name: vm2
+  - <<: [*guest]
+    name: vm3
+    owner: ~
+`)
+	for i, n := range got.Networks {
+		if n.Mode != "isolated" || n.MTU != 9000 {
+			t.Errorf("network %d: %+v", i, n)
+		}
+	}
+	for i, owner := range []string{"libvirt-qemu", "libvirt-qemu", ""} {
+		if p := got.Ports[i]; p.Owner != owner || p.Network != "lab" {
+			t.Errorf("port %d: %+v, want owner %q", i, p, owner)
+		}
+	}
+}
+
+func TestParseBoundsWhatKeepsTheParserBusy(t *testing.T) {
+	entry := "- *a\n"
+	for name, text := range map[string]string{
+		"brackets":       strings.Repeat("[", 1<<19),
+		"open and close": strings.Repeat("[", 1000) + strings.Repeat("]", 1000),
+		"dashes":         strings.Repeat("- ", 1<<19),
+		"anchors":        strings.Repeat("&a ", 1<<18),
+		"keys":           strings.Repeat("a: b\n", 1<<17),
+		"bare keys":      strings.Repeat("a:\n", 1<<17),
+		"quotes":         strings.Repeat(`"`, 1<<19),
+		"aliases":        "networks:\n- &a {name: n, uplinks: [" + strings.Repeat("x,", 4000) + "x]}\n" + strings.Repeat(entry, 1<<17),
+		"ring":           "networks: &a\n- *a\n- {<<: *b}\nports: [&b {<<: *b, <<: [*b, *b]}]\n",
+		"too long":       strings.Repeat("# comment\n", 1<<17),
+		"not text":       "networks:\n  - name: \xff\n",
+		"a NUL":          "networks:\n  - name: a\x00\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err := config.Parse([]byte(text))
+			if err == nil {
+				t.Fatalf("accepted: %+v", c)
+			}
+			faults(t, err)
+		})
+	}
+}
+
+func TestDurationReadsAndWritesText(t *testing.T) {
+	for text, want := range map[string]string{"300s": "300s", "5m": "300s", "1h30m": "5400s", "1.5s": "1.5s", "0": "0s"} {
+		var d config.Duration
+		if err := d.UnmarshalText([]byte(text)); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		if got, _ := d.MarshalText(); string(got) != want {
+			t.Errorf("%s: written as %s, want %s", text, got, want)
+		}
+	}
+	for _, text := range []string{"300", "", "five", "3 s", "-"} {
+		if err := new(config.Duration).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q: accepted", text)
+		}
+	}
+}
+
+func TestAccountsResolveOwners(t *testing.T) {
+	known := func(name string) (string, error) {
+		if name == "qemu" {
+			return "64055", nil
+		}
+		return "", os.ErrNotExist
+	}
+	a := config.Accounts{User: known, Group: known}
+	for _, p := range []struct {
+		owner, group string
+		uid, gid     int
+	}{{"", "", 0, config.None}, {"qemu", "qemu", 64055, 64055}, {"107", "0", 107, 0}} {
+		uid, gid, err := a.IDs(&config.Port{Owner: p.owner, Group: p.group})
+		if uid != p.uid || gid != p.gid || err != nil {
+			t.Errorf("%+v: got %d %d %v", p, uid, gid, err)
+		}
+	}
+	c := mustParse(t, "networks: [{name: a, mode: isolated}]\nports: [{name: p, network: a, owner: qmeu, group: nobodies}, {name: q, network: a, owner: qemu}]")
+	got := faults(t, a.Check(c)).Lines()
+	want := []string{
+		`ports[0].owner: no user "qmeu" on this host (create it, or give a number): file does not exist`,
+		`ports[0].group: no group "nobodies" on this host (create it, or give a number): file does not exist`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if uid, gid, err := config.HostAccounts.IDs(&config.Port{Owner: "root", Group: "root"}); uid != 0 || gid != 0 || err != nil {
+		t.Errorf("root is %d:%d %v", uid, gid, err)
+	}
+}
+
+func TestExampleLoads(t *testing.T) {
+	c := mustParse(t, string(config.Example))
+	if len(c.Networks) != 1 || c.Networks[0].Name != "lab" || c.Networks[0].Mode != config.ModeIsolated || len(c.Ports) != 0 {
+		t.Errorf("got %+v, want the isolated network lab alone", c)
+	}
+}
+
+// What the example offers as comments must work once the comment signs are gone.
+func TestExampleCommentsLoad(t *testing.T) {
+	offered := regexp.MustCompile(`(?m)^( *)# ((?:- |  )*[a-z{]+:? ?.*:.*|(?:switch|ports):.*)$`)
+	text := offered.ReplaceAllStringFunc(string(config.Example), func(line string) string {
+		m := offered.FindStringSubmatch(line)
+		if !regexp.MustCompile(`^ *(- )?(\{?[a-z]+:)`).MatchString(m[2]) {
+			return line
+		}
+		return m[1] + m[2]
+	})
+	c := mustParse(t, text)
+	if len(c.Networks) != 2 || len(c.Ports) != 4 || c.Switch.Stations != 65536 {
+		t.Errorf("got %d networks and %d ports, want 2 and 4, of:\n%s", len(c.Networks), len(c.Ports), text)
+	}
+}
+
+func TestReadmeConfigurationsLoad(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if errors.Is(err, os.ErrNotExist) {
+		t.Skip("no README.md in this tree")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile("(?s)```yaml\n(# weft\\.yaml.*?)```").FindAllSubmatch(readme, -1) {
+		mustParse(t, string(m[1]))
+	}
+}
