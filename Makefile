@@ -33,8 +33,8 @@ install: build ## install under DESTDIR and PREFIX: programs, unit, group weft, 
 	install -D -m 755 bin/weft $(DESTDIR)$(PREFIX)/bin/weft
 	install -d $(DESTDIR)$(UNITDIR)
 	sed 's|/usr/sbin/weftd|$(PREFIX)/sbin/weftd|' packaging/weftd.service > $(DESTDIR)$(UNITDIR)/weftd.service
-	install -D -m 644 packaging/10-weft.network $(DESTDIR)$(LIBDIR)/systemd/network/10-weft.network
-	install -D -m 644 packaging/10-weft.conf $(DESTDIR)$(SYSCONFDIR)/NetworkManager/conf.d/10-weft.conf
+	install -D -m 644 packaging/networkd/10-weft.network $(DESTDIR)$(LIBDIR)/systemd/network/10-weft.network
+	install -D -m 644 packaging/networkmanager/10-weft.conf $(DESTDIR)$(SYSCONFDIR)/NetworkManager/conf.d/10-weft.conf
 	[ -e $(DESTDIR)$(SYSCONFDIR)/weft/weft.yaml ] || install -D -m 644 config/example.yaml $(DESTDIR)$(SYSCONFDIR)/weft/weft.yaml
 	[ -n "$(DESTDIR)" ] || getent group weft >/dev/null || groupadd --system weft
 
@@ -69,8 +69,8 @@ test: root deps fmt vet lint unit race fuzz e2e ## everything that CI runs
 demo: root deps ## a switch with two real guests in a scratch namespace
 	go run ./test/demo
 run: root build ## the daemon in the foreground with CONFIG (config/example.yaml)
-	mkdir -p build/run
-	bin/weftd --config $(CONFIG) --socket build/run/weft.sock --state build/run/state
+	mkdir -p build
+	bin/weftd --config $(CONFIG) --socket $(CURDIR)/build/weft.sock
 bench: root ## compare with the peers, write docs/bench/
 	@test/deps.sh bench
 	go run ./test/bench

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 
 	"weft/test/bench/guest"
@@ -82,4 +83,12 @@ func (p *process) answer(l *lab, v any) error {
 		return fmt.Errorf("guest's answer %q: %w", out, err)
 	}
 	return nil
+}
+
+// tell prints what a guest has to tell; answer reads it.
+func tell[T any](v T, err error) error {
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(v)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -74,7 +75,9 @@ func ksoftirqds() []int {
 		if err != nil || !strings.HasPrefix(string(name), "ksoftirqd/") {
 			continue
 		}
-		pids = append(pids, pidOf(filepath.Base(filepath.Dir(path))))
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+			pids = append(pids, pid)
+		}
 	}
 	return pids
 }

@@ -35,19 +35,7 @@ func (w *weftd) start(ports []port) error {
 	if err := os.WriteFile(w.path("weft.yaml"), []byte(w.document(ports)), 0o600); err != nil {
 		return err
 	}
-	if err := w.launch(); err != nil {
-		return err
-	}
-	for _, p := range ports {
-		if p.kind != host {
-			continue
-		}
-		// The daemon names the device after the port, in whatever namespace.
-		if err := w.lab.ip(p.space, fmt.Sprintf("link set %s up", p.name)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return w.launch()
 }
 
 // document returns the configuration.

@@ -14,14 +14,13 @@ import (
 	"weft/test/guest"
 )
 
-// A Weftd is the daemon under test. It runs in a namespace, with its own socket,
-// state and document.
+// A Weftd is the daemon under test. It runs in a namespace, with its own socket
+// and document.
 type Weftd struct {
 	lab    *Lab
 	ns     *NS
 	Config string // path of the document
 	Socket string
-	State  string // folder
 
 	cmd  *exec.Cmd // nil: not running
 	done chan error
@@ -62,7 +61,7 @@ func (n *NS) NewWeftd(document string) *Weftd {
 	}
 	w := &Weftd{
 		lab: n.lab, ns: n, log: &syncBuffer{},
-		Config: dir + "/weft.yaml", Socket: dir + "/weft.sock", State: dir + "/state",
+		Config: dir + "/weft.yaml", Socket: dir + "/weft.sock",
 	}
 	w.Edit(document)
 	n.lab.Cleanup(func() {
@@ -94,7 +93,7 @@ func (w *Weftd) Edit(document string) {
 func (w *Weftd) Command(wrapper ...string) *exec.Cmd {
 	w.lab.Helper()
 	words := append(wrapper, w.lab.binary("weftd"),
-		"--config", w.Config, "--socket", w.Socket, "--state", w.State, "--log-level", "debug")
+		"--config", w.Config, "--socket", w.Socket, "--log-level", "debug")
 	return exec.Command(words[0], words[1:]...)
 }
 
@@ -154,6 +153,15 @@ func (w *Weftd) Stop() { w.end(syscall.SIGTERM) }
 // Kill ends the daemon with SIGKILL, and waits.
 func (w *Weftd) Kill() { w.end(syscall.SIGKILL) }
 
+// Leave ends the daemon as `systemctl restart` would, and waits.
+func (w *Weftd) Leave() { w.end(syscall.SIGUSR2) }
+
+// Cleanup removes what a killed daemon left in the kernel.
+func (w *Weftd) Cleanup() {
+	w.lab.Helper()
+	w.ns.Run("%s --cleanup", w.lab.binary("weftd"))
+}
+
 func (w *Weftd) end(s syscall.Signal) {
 	w.lab.Helper()
 	if w.cmd == nil {
@@ -169,8 +177,8 @@ func (w *Weftd) end(s syscall.Signal) {
 		<-w.done
 	}
 	w.cmd = nil
-	if exit := (*exec.ExitError)(nil); s == syscall.SIGTERM && errors.As(err, &exit) {
-		w.lab.Errorf("weftd: on SIGTERM: %v", err)
+	if exit := (*exec.ExitError)(nil); s != syscall.SIGKILL && errors.As(err, &exit) {
+		w.lab.Errorf("weftd: on %v: %v", s, err)
 	}
 }
 

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// A figure is one value of one benchmark in package switch.
+type figure struct {
+	metric
+	benchmark *regexp.Regexp
+	unit      string  // as `go test -bench` prints it
+	scale     float64 // from that unit to the metric's
+}
+
+// figures are the benchmarks that targets exist for.
+var figures = []figure{
+	{metric{"relay", "ns/frame", "%.1f"}, regexp.MustCompile(`^BenchmarkRelay/known-unicast/64B`), "ns/frame", 1},
+	{metric{"relay allocs", "allocs", "%.0f"}, regexp.MustCompile(`^BenchmarkRelay/known-unicast/64B`), "allocs/op", 1},
+	{metric{"fdb memory", "MB", "%.1f"}, regexp.MustCompile(`^BenchmarkFDB/memory`), "B/table", 1e-6},
+	{metric{"fdb lookup", "ns", "%.1f"}, regexp.MustCompile(`^BenchmarkFDB/lookup/cold`), "ns/op", 1},
+	{metric{"fdb learn", "M/s", "%.2f"}, regexp.MustCompile(`^BenchmarkFDB/learn`), "Mlearn/s", 1},
+}
+
+// inProcess runs the benchmarks of the data path's packages. It returns the figures
+// that have targets as one table and everything as another.
+func (b *bench) inProcess(ctx context.Context) (results, error) {
+	all := table{
+		Name: "go test", Title: "All in-process benchmarks",
+		Note: "`go test -run '^$' -bench . -benchmem ./switch ./frame`, medians.",
+	}
+	out, err := command(ctx, "", "go", "test", "-run", "^$", "-bench", ".", "-benchmem",
+		"-benchtime", "200ms", "-count", strconv.Itoa(b.rounds), "./switch", "./frame")
+	if ctx.Err() != nil {
+		return nil, errInterrupted
+	}
+	if err != nil {
+		all.Rows = []row{{Contestant: weft.name, Failure: err.Error()}}
+		return results{all}, nil
+	}
+	all.Rows = benchmarks(out)
+	chosen := table{
+		Name: "in process", Title: "In process, one core, without I/O",
+		Note:    "Those of the benchmarks below that the project has targets for.",
+		Metrics: []metric{},
+		Rows:    []row{chosenFigures(all.Rows)},
+	}
+	for _, f := range figures {
+		chosen.Metrics = append(chosen.Metrics, f.metric)
+	}
+	all.Metrics = unitsOf(all.Rows)
+	return results{chosen, all}, nil
+}
+
+// benchmarks reads the lines of `go test -bench`: a name, a count, and values
+// with their units. A benchmark that ran several times is one row.
+func benchmarks(out string) []row {
+	var rows []row
+	index := make(map[string]int)
+	lines := bufio.NewScanner(strings.NewReader(out))
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 4 || !strings.HasPrefix(fields[0], "Benchmark") {
+			continue
+		}
+		s := make(sample)
+		for i := 2; i+1 < len(fields); i += 2 {
+			if v, err := strconv.ParseFloat(fields[i], 64); err == nil {
+				s[fields[i+1]] = v
+			}
+		}
+		i, seen := index[fields[0]]
+		if !seen {
+			i = len(rows)
+			index[fields[0]] = i
+			rows = append(rows, row{Contestant: fields[0]})
+		}
+		rows[i].Samples = append(rows[i].Samples, s)
+	}
+	return rows
+}
+
+// chosenFigures picks the figures from the benchmarks' rows.
+func chosenFigures(rows []row) row {
+	chosen := row{Contestant: weft.name}
+	var missing []error
+	for _, f := range figures {
+		values := f.find(rows)
+		if len(values) == 0 {
+			missing = append(missing, fmt.Errorf("no benchmark matches %s with unit %s", f.benchmark, f.unit))
+		}
+		for i, v := range values {
+			if i == len(chosen.Samples) {
+				chosen.Samples = append(chosen.Samples, make(sample))
+			}
+			chosen.Samples[i][f.Name] = v * f.scale
+		}
+	}
+	if err := errors.Join(missing...); err != nil {
+		chosen.Failure = err.Error()
+	}
+	return chosen
+}
+
+// find returns the figure's values in the first benchmark that has it.
+func (f figure) find(rows []row) []float64 {
+	for _, r := range rows {
+		if f.benchmark.MatchString(r.Contestant) {
+			if values := r.values(f.unit); len(values) > 0 {
+				return values
+			}
+		}
+	}
+	return nil
+}
+
+// unitsOf returns a metric for each unit that occurs.
+func unitsOf(rows []row) []metric {
+	var metrics []metric
+	seen := make(map[string]bool)
+	for _, unit := range []string{"ns/op", "MB/s", "B/op", "allocs/op"} {
+		metrics = append(metrics, metric{Name: unit, format: "%.4g"})
+		seen[unit] = true
+	}
+	for _, r := range rows {
+		for _, s := range r.Samples {
+			for unit := range s {
+				if !seen[unit] {
+					metrics = append(metrics, metric{Name: unit, format: "%.4g"})
+					seen[unit] = true
+				}
+			}
+		}
+	}
+	return metrics
+}

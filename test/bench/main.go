@@ -1,0 +1,199 @@
+// The bench measures weft beside the switches that hypervisor hosts run today, all
+// in one run and in turn, in network namespaces that it makes and removes. It
+// writes the tables, and how they stand to the project's targets, to docs/bench/.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"regexp"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"weft/test/bench/guest"
+)
+
+// guestCommand as first argument makes this program a guest.
+const guestCommand = "guest"
+
+func main() {
+	var err error
+	if len(os.Args) > 2 && os.Args[1] == guestCommand {
+		err = runGuest(os.Args[2], os.Args[3:])
+	} else {
+		err = runBench()
+	}
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func runBench() error {
+	rounds := flag.Int("rounds", 5, "runs of each contestant; figures are medians")
+	seconds := flag.Int("seconds", 3, "length of the traffic of one run")
+	only := flag.String("only", "", "run only the experiments whose `name` matches this expression")
+	without := flag.Bool("peers-only", false, "leave weft itself out")
+	check := flag.Bool("check", false, "exit with status 1 if a target is not reached")
+	out := flag.String("o", "docs/bench", "`folder` to write latest.md and latest.json to")
+	flag.Parse()
+	chosen, err := regexp.Compile(*only)
+	if err != nil {
+		return err
+	}
+	if err := possible(!*without); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	defer stop()
+	b := &bench{
+		newLab:   func() (*lab, error) { return newLab(ctx) },
+		duration: time.Duration(*seconds) * time.Second,
+		rounds:   *rounds,
+		progress: os.Stderr,
+	}
+	r := report{Machine: thisMachine(ctx), CPU: cpuMethod}
+	r.Tables, err = b.all(ctx, chosen, *without)
+	if err != nil {
+		return err
+	}
+	r.Verdicts = judge(r.Tables)
+	fmt.Print(r.targets())
+	if err := r.write(*out); err != nil {
+		return err
+	}
+	return verdictError(r.Verdicts, *check)
+}
+
+// all runs the chosen experiments.
+func (b *bench) all(ctx context.Context, chosen *regexp.Regexp, peersOnly bool) (results, error) {
+	var r results
+	for _, e := range []experiment{
+		b.tcpHost(), b.tcpDevice(), b.smallFrames(), b.idlePorts(), b.idleDaemon(), b.restart(),
+	} {
+		if peersOnly {
+			e.contestants = peersOf(e.contestants)
+		}
+		if !chosen.MatchString(e.Name) || len(e.contestants) == 0 {
+			continue
+		}
+		t, err := b.run(e)
+		if err != nil {
+			return nil, err
+		}
+		r = append(r, t)
+	}
+	if !peersOnly && chosen.MatchString("in process") {
+		tables, err := b.inProcess(ctx)
+		if err != nil {
+			return nil, err
+		}
+		r = append(r, tables...)
+	}
+	return r, nil
+}
+
+func peersOf(contestants []contestant) []contestant {
+	var peers []contestant
+	for _, c := range contestants {
+		if c.name != weft.name && c.name != weftCrowds.name {
+			peers = append(peers, c)
+		}
+	}
+	return peers
+}
+
+// tools are what the peers and the traffic need.
+var tools = []string{
+	"ip", "nsenter", "sysctl", "ping", "iperf3", "nft",
+	"ovs-vswitchd", "ovsdb-server", "ovs-vsctl", "vde_switch", "unixcmd",
+}
+
+// possible reports what keeps a bench from running, all of it, and sweeps the
+// leavings of benches that were killed.
+func possible(withWeft bool) error {
+	if os.Geteuid() != 0 {
+		return errors.New("not root: network namespaces cannot be made (remedy: run as root)")
+	}
+	var missing []string
+	for _, t := range tools {
+		if _, err := exec.LookPath(t); err != nil {
+			missing = append(missing, t)
+		}
+	}
+	if len(missing) > 0 {
+		return fmt.Errorf("missing %s (remedy: make bench-deps)", strings.Join(missing, ", "))
+	}
+	if _, err := os.Stat("go.mod"); err != nil {
+		return errors.New("not in the repository's root (remedy: make bench)")
+	}
+	if _, err := os.Stat(binary); withWeft && err != nil {
+		return fmt.Errorf("%s is missing (remedy: make build, or -peers-only)", binary)
+	}
+	return sweep()
+}
+
+// verdictError is not nil if a check was asked for and something fell short.
+func verdictError(verdicts []verdict, check bool) error {
+	if !check {
+		return nil
+	}
+	var short []string
+	for _, v := range verdicts {
+		if v.Result != pass {
+			short = append(short, v.Target+": "+v.Result)
+		}
+	}
+	if len(short) == 0 {
+		return nil
+	}
+	return fmt.Errorf("targets not reached: %s", strings.Join(short, "; "))
+}
+
+// holding is what an idle guest says when it has its links.
+const holding = "holding"
+
+// runGuest plays a guest: see package guest.
+func runGuest(role string, args []string) error {
+	var links []*guest.Link
+	for _, where := range args {
+		if !strings.Contains(where, ":") {
+			break
+		}
+		l, err := guest.Dial(where)
+		if err != nil {
+			return err
+		}
+		defer l.Close() //nolint:errcheck // the process ends
+		links = append(links, l)
+	}
+	rest := args[len(links):]
+	switch {
+	case role == "hold":
+		fmt.Println(holding)
+		return guest.Hold(links)
+	case role == "receive" && len(links) == 1:
+		return tell(guest.Receive(links[0]))
+	case role == "send" && len(links) == 1 && len(rest) == 1:
+		d, err := time.ParseDuration(rest[0])
+		if err != nil {
+			return err
+		}
+		return tell(guest.Send(links[0], d))
+	case role == "echo" && len(links) == 1 && len(rest) == 1:
+		addr, err := netip.ParseAddr(rest[0])
+		if err != nil {
+			return err
+		}
+		return guest.Echo(links[0], addr)
+	}
+	return fmt.Errorf("guest %s %q: want hold, receive, send or echo", role, args)
+}

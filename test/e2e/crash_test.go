@@ -1,0 +1,139 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"weft/test/lab"
+)
+
+// everyPort has a port of each type on a bridged network, and a host port in the
+// namespace of its own, %s.
+const everyPort = `
+networks:
+  - {name: lan, mode: bridged, uplinks: [nic0]}
+ports:
+  - {name: vm1, network: lan, owner: nobody}
+  - {name: ct1, network: lan, type: device}
+  - {name: mgmt0, network: lan, type: host, netns: %s, addresses: [10.77.0.15/24, "fd77::15/64"]}
+`
+
+// A crash of the daemon costs the host nothing: a ping a hundredth of a second goes
+// on between host and wire, both ways, while it is gone and while it comes back.
+// Then every port talks again, with nothing done to guests or devices.
+func TestKillCostsTheHostNothing(t *testing.T) {
+	h := newHouse(t)
+	h.container("ct1", 13)
+	apart := h.NS("apart")
+	w := h.hv.Weftd(fmt.Sprintf(everyPort, apart.Name))
+	h.guest("vm1", 11)
+	w.Up("vm1", "ct1", "mgmt0", "nic0:wire", "nic0:host")
+	for _, to := range []int{11, 13, 15} {
+		h.Reaches(h.out, addresses(to)[1])
+	}
+
+	back := time.Duration(0)
+	h.Together(
+		func() { h.losesNothing(h.hv, addresses(outside)[0]) },
+		func() { h.losesNothing(h.hv, addresses(outside)[1]) },
+		func() { h.losesNothing(h.out, addresses(host)[0]) },
+		func() { h.losesNothing(h.out, addresses(host)[1]) },
+		func() {
+			w.Kill()
+			h.NotReaches(h.out, addresses(11)[0])
+			start := time.Now()
+			w.Start()
+			h.quickly(h.out, 11, 13, 15)
+			back = time.Since(start)
+		},
+	)
+	t.Logf("all ports talk %v after the start", back.Round(time.Millisecond))
+	for _, to := range []int{11, 13, 15} {
+		h.talksTo(to, h.out, h.hv)
+	}
+}
+
+// SIGUSR2, which `systemctl restart` sends, leaves everything in place as well.
+func TestRestartKeepsGuests(t *testing.T) {
+	h := newHouse(t)
+	h.container("ct1", 13)
+	apart := h.NS("apart")
+	w := h.hv.Weftd(fmt.Sprintf(everyPort, apart.Name))
+	g := h.guest("vm1", 11)
+	w.Up("vm1", "ct1", "mgmt0", "nic0:wire", "nic0:host")
+	h.Reaches(g, addresses(outside)[0])
+	links := h.hv.Run("ip -br link")
+
+	back := time.Duration(0)
+	h.Together(
+		func() { h.losesNothing(h.hv, addresses(outside)[0]) },
+		func() { h.losesNothing(h.out, addresses(host)[1]) },
+		func() {
+			w.Leave()
+			start := time.Now()
+			w.Start()
+			h.quickly(h.out, 11, 13, 15)
+			back = time.Since(start)
+		},
+	)
+	t.Logf("all ports talk %v after the start", back.Round(time.Millisecond))
+	if got := h.hv.Run("ip -br link"); names(got) != names(links) {
+		t.Errorf("links after the restart:\n%s\nwant:\n%s", got, links)
+	}
+	h.talks(g, outside)
+}
+
+// A daemon that was killed and whose ports are gone from the document when it comes
+// back removes what it made for them.
+func TestStartSweepsWhatACrashLeft(t *testing.T) {
+	h := newHouse(t)
+	h.container("ct1", 13)
+	apart := h.NS("apart")
+	before := h.snapshot()
+	w := h.hv.Weftd(fmt.Sprintf(everyPort, apart.Name))
+	w.Up("ct1", "mgmt0", "nic0:wire")
+	w.Kill()
+	w.Edit("networks: [{name: lab, mode: isolated}]\n")
+	w.Start()
+	if after := h.snapshot(); after != before {
+		t.Errorf("after the start with another document:\n%s", difference(before, after))
+	}
+	h.Reaches(h.hv, addresses(outside)[0])
+}
+
+// losesNothing pings addr a hundred times a second for four seconds.
+func (h *house) losesNothing(from lab.Station, addr string) {
+	h.Helper()
+	out, err := from.Sh(h.Context(), "ping -q -i 0.01 -c 400 -W 2 "+addr)
+	if err != nil || !strings.Contains(out, "400 received, 0% packet loss") {
+		h.Errorf("ping %s: %v: %s", addr, err, out)
+	}
+}
+
+// quickly waits until all stations answer, asking often.
+func (h *house) quickly(from lab.Station, stations ...int) {
+	h.Helper()
+	for _, to := range stations {
+		for _, addr := range addresses(to) {
+			h.Until("ping "+addr, func() error {
+				out, err := from.Sh(h.Context(), "ping -c 1 -W 0.1 "+addr)
+				if err != nil {
+					return fmt.Errorf("%w: %s", err, out)
+				}
+				return nil
+			})
+		}
+	}
+}
+
+// talksTo checks that the station is reached from all of others.
+func (h *house) talksTo(to int, others ...lab.Station) {
+	h.Helper()
+	for _, from := range others {
+		for _, addr := range addresses(to) {
+			h.Reaches(from, addr)
+		}
+	}
+}
