@@ -33,41 +33,83 @@ func Load(path string) (*Document, error) {
 	return NewDocument(data)
 }
 
-// Save puts data in the place of the file at path in one step: a reader, and a
-// machine that loses power, finds the old content or the new. Mode and owner stay;
-// a symbolic link stays, its target changes. After an error the old file is there.
+// ErrReadOnly says that the file may not be written.
+var ErrReadOnly = errors.New("read-only")
+
+// Save puts data in the place of the file at path: Stage and Commit.
 func Save(path string, data []byte) error {
+	s, err := Stage(path, data)
+	if err != nil {
+		return err
+	}
+	defer s.Discard()
+	return s.Commit()
+}
+
+// A Staged file is written and waits to take the place of another.
+type Staged struct {
+	temp, path string // temp is "" once the file has a place or is gone
+}
+
+// Stage writes data beside the file at path, so that Commit has little left that
+// could fail. Mode and owner are the old file's; a symbolic link stays, and its
+// target changes. The old file is there until Commit.
+func Stage(path string, data []byte) (*Staged, error) {
 	real, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		real, err = path, nil
 	}
 	if err != nil {
-		return fmt.Errorf("write configuration: %w", err)
+		return nil, fmt.Errorf("write configuration: %w", err)
 	}
 	old, err := os.Stat(real)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		old = nil
 	case err != nil:
-		return fmt.Errorf("write configuration: %w", err)
+		return nil, fmt.Errorf("write configuration: %w", err)
 	case !old.Mode().IsRegular():
-		return fmt.Errorf("write configuration: %s is not a regular file", real)
+		return nil, fmt.Errorf("write configuration: %s is not a regular file", real)
 	case old.Mode()&0o222 == 0:
 		// Root could. Who takes the write bits away wants the file left alone.
-		return fmt.Errorf("write configuration: %s is read-only (chmod u+w %s, or use --runtime to change the running switch only)", real, real)
+		return nil, fmt.Errorf("write configuration: %s is %w (chmod u+w %s, or use --runtime to change the running switch only)", real, ErrReadOnly, real)
 	}
-	if err := replace(real, old, data); err != nil {
+	temp, err := writeBeside(real, old, data)
+	if err != nil {
+		return nil, fmt.Errorf("write configuration: %w%s", err, remedy(err))
+	}
+	return &Staged{temp, real}, nil
+}
+
+// Commit puts the file in its place in one step: a reader, and a machine that loses
+// power, finds the old content or the new. After an error the old file is there.
+func (s *Staged) Commit() error {
+	if err := os.Rename(s.temp, s.path); err != nil {
 		return fmt.Errorf("write configuration: %w%s", err, remedy(err))
+	}
+	s.temp = ""
+	// The new content is there; a directory that cannot be synced (some network
+	// filesystems) is no reason to say that it is not.
+	if d, err := os.Open(filepath.Dir(s.path)); err == nil {
+		d.Sync()
+		d.Close()
 	}
 	return nil
 }
 
-// replace writes a new file beside real and gives it real's name.
-func replace(real string, old fs.FileInfo, data []byte) (err error) {
-	dir := filepath.Dir(real)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(real)+".*")
+// Discard removes the file if it was not committed.
+func (s *Staged) Discard() {
+	if s.temp != "" {
+		os.Remove(s.temp)
+		s.temp = ""
+	}
+}
+
+// writeBeside writes a new file beside real and returns its name.
+func writeBeside(real string, old fs.FileInfo, data []byte) (name string, err error) {
+	f, err := os.CreateTemp(filepath.Dir(real), "."+filepath.Base(real)+".*")
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() {
 		if err != nil {
@@ -76,27 +118,15 @@ func replace(real string, old fs.FileInfo, data []byte) (err error) {
 		}
 	}()
 	if _, err = f.Write(data); err != nil {
-		return err
+		return "", err
 	}
 	if err = likeness(f, old); err != nil {
-		return err
+		return "", err
 	}
 	if err = f.Sync(); err != nil {
-		return err
+		return "", err
 	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(f.Name(), real); err != nil {
-		return err
-	}
-	// The new content is there; a directory that cannot be synced (some network
-	// filesystems) is no reason to say that it is not.
-	if d, err := os.Open(dir); err == nil {
-		d.Sync()
-		d.Close()
-	}
-	return nil
+	return f.Name(), f.Close()
 }
 
 // likeness gives f the mode and the owner of the file it replaces.
@@ -112,7 +142,7 @@ func likeness(f *os.File, old fs.FileInfo) error {
 	return f.Chmod(old.Mode().Perm())
 }
 
-// remedy says what to do about an error of replace.
+// remedy says what to do about an error of writing.
 func remedy(err error) string {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
