@@ -1,0 +1,53 @@
+// Command weftd is the switch: it carries frames between the ports that its
+// configuration names, until it is told to stop.
+//
+// SIGHUP reads the configuration again. SIGTERM and SIGINT end the daemon and
+// remove everything it made. SIGUSR2 ends it and leaves everything in place for the
+// next start to take over: so does `systemctl restart`, and guests lose nothing.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+
+	"weft/config"
+	"weft/internal/control/api"
+	"weft/internal/daemon"
+)
+
+// version is set by the build.
+var version = "development"
+
+func main() {
+	f := flag.NewFlagSet("weftd", flag.ExitOnError)
+	var (
+		path     = f.String("config", config.DefaultPath, "the configuration `file`")
+		socket   = f.String("socket", api.SocketPath, "the unix `socket` that weft speaks to")
+		level    = f.String("log-level", "info", "debug, info, warn or error")
+		check    = f.Bool("check", false, "say whether the configuration has faults, and end")
+		cleanup  = f.Bool("cleanup", false, "remove everything that an earlier weftd left in the kernel, and end")
+		printVer = f.Bool("version", false, "print the version, and end")
+	)
+	_ = f.Parse(os.Args[1:]) // ExitOnError
+	if f.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "weftd: unexpected argument %q\n", f.Arg(0))
+		os.Exit(2)
+	}
+	var err error
+	switch {
+	case *printVer:
+		fmt.Println("weftd", version)
+	case *check:
+		_, err = config.Load(*path)
+	case *cleanup:
+		err = daemon.Cleanup(os.Stdout)
+	default:
+		err = run(*path, *socket, *level)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "weftd:", err)
+		os.Exit(1)
+	}
+}
+

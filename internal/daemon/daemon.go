@@ -1,0 +1,129 @@
+// Package daemon is the hall that sees all rooms: it leads the running switch from
+// one configuration to the next, follows the devices of the host, and answers the
+// API.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"weft/config"
+	vswitch "weft/switch"
+)
+
+// Options say how a Daemon is made.
+type Options struct {
+	Version    string
+	ConfigPath string
+	Log        *zap.Logger
+}
+
+// A Daemon is a running configuration.
+type Daemon struct {
+	opts    Options
+	log     *zap.Logger
+	kernel  kernel
+	sw      *vswitch.Switch
+	started time.Time
+
+	mu       sync.Mutex
+	cfg      *config.Config      // what runs; guarded by mu, as all below
+	document *config.Document    // the text it came from
+	networks map[string]*network // by name
+	ports    map[string]*port    // by name
+	mirrors  map[string]*mirror  // by name of the port
+}
+
+// New makes a Daemon for the document doc. Run starts it.
+func New(doc *config.Document, o Options) (*Daemon, error) {
+	return newDaemon(doc, o, realKernel{})
+}
+
+func newDaemon(doc *config.Document, o Options, k kernel) (*Daemon, error) {
+	d := &Daemon{
+		opts: o, log: o.Log, kernel: k, started: time.Now(),
+		cfg: &config.Config{}, document: doc,
+		networks: map[string]*network{}, ports: map[string]*port{}, mirrors: map[string]*mirror{},
+	}
+	c := doc.Config().Switch
+	var err error
+	d.sw, err = vswitch.New(vswitch.Config{Workers: c.Workers, Stations: c.Stations, QueueFailed: d.queueFailed})
+	if err != nil {
+		return nil, fmt.Errorf("making the switch: %w", err)
+	}
+	return d, nil
+}
+
+// Run carries frames until ctx ends. ready is called once every port is attached
+// that can be. When Run returns the devices are still attached: see Remove, Leave.
+func (d *Daemon) Run(ctx context.Context, ready func()) error {
+	if err := d.start(); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return d.sw.Run(ctx) })
+	g.Go(func() error { return d.kernel.Watch(ctx, d.linkChanged) })
+	g.Go(func() error { d.runRepairs(ctx); return nil })
+	ready()
+	return g.Wait()
+}
+
+// start takes over what an earlier process left, as far as the document names it,
+// and removes the rest.
+func (d *Daemon) start() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	next := d.document.Config()
+	removed, err := d.kernel.Sweep(func(device string) bool { return named(next, device) })
+	for _, r := range removed {
+		d.log.Info("removed what an earlier start left", zap.String(keyDevice, r))
+	}
+	if err != nil {
+		d.log.Warn("removing what an earlier start left failed in part", zap.Error(err))
+	}
+	_, err = d.applyLocked(next, true)
+	return err
+}
+
+// named reports whether the document has a port or an uplink on the device.
+func named(c *config.Config, device string) bool {
+	return uses(c.Networks, device) ||
+		slices.ContainsFunc(c.Ports, func(p config.Port) bool { return p.Device == device })
+}
+
+// Remove takes everything down that weft made. Run must have returned.
+func (d *Daemon) Remove() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, err := d.applyLocked(&config.Config{}, true)
+	return errors.Join(err, d.sw.Close())
+}
+
+// Leave lets go of everything and leaves it in the kernel, where the next start
+// takes it over: guests keep their devices, the host its traffic. Run must have
+// returned.
+func (d *Daemon) Leave() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	err := d.sw.Close()
+	for _, p := range d.ports {
+		if p.att != nil {
+			err = errors.Join(err, p.att.Release())
+		}
+	}
+	for _, n := range d.networks {
+		for _, u := range n.uplinks {
+			if u.up != nil {
+				err = errors.Join(err, u.up.Release())
+			}
+		}
+	}
+	return err
+}

@@ -1,0 +1,381 @@
+package daemon
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"weft/config"
+	"weft/frame"
+	"weft/internal/control"
+	"weft/internal/control/api"
+	vswitch "weft/switch"
+)
+
+// Daemon is what the API asks.
+var _ control.Engine = (*Daemon)(nil)
+
+// A member is a bridge port of a network as the API shows it: a configured port,
+// or one side of an uplink.
+type member struct {
+	name, device string
+	kind         string
+	net          *network
+	id           frame.PortID // 0: not in the switch
+	state        string
+	detail       string
+	mac          frame.MAC
+	mtu          int
+	features     frame.Features
+	queues       int
+}
+
+// States of a port, as the API names them.
+const (
+	stateUp      = "up"
+	stateDown    = "down"
+	stateStandby = "standby"
+	stateWaiting = "waiting" // for its device
+	stateError   = "error"
+)
+
+func faultState(err error) (state, detail string) {
+	if err == nil {
+		return stateDown, ""
+	}
+	if waiting(err) {
+		return stateWaiting, err.Error()
+	}
+	return stateError, err.Error()
+}
+
+// membersLocked returns all members: ports in the document's order, then uplinks.
+func (d *Daemon) membersLocked() []member {
+	var list []member
+	for _, c := range d.cfg.Ports {
+		if p := d.ports[c.Name]; p != nil {
+			list = append(list, p.member())
+		}
+	}
+	for _, c := range d.cfg.Networks {
+		for _, u := range d.networks[c.Name].uplinks {
+			list = append(list, u.members()...)
+		}
+	}
+	return list
+}
+
+func (d *Daemon) memberLocked(name string) (member, bool) {
+	list := d.membersLocked()
+	i := slices.IndexFunc(list, func(m member) bool { return m.name == name })
+	if i < 0 {
+		return member{}, false
+	}
+	return list[i], true
+}
+
+func (p *port) member() member {
+	m := member{
+		name: p.cfg.Name, device: p.cfg.Device, kind: string(p.cfg.Type), net: p.net,
+		mac: p.cfg.MAC, mtu: portMTU(p.net, p.link),
+	}
+	if p.att == nil {
+		m.state, m.detail = faultState(p.fault)
+		return m
+	}
+	m.id, m.features, m.queues = p.id, p.att.Features(), len(p.att.Queues())
+	if h, ok := p.att.(hostPort); ok {
+		m.mac = h.MAC()
+	}
+	switch {
+	case p.forwarding() == vswitch.Forwarding:
+		m.state = stateUp
+	case p.cfg.Type == config.PortTAP:
+		m.state, m.detail = stateDown, "no guest has TAP "+p.cfg.Device+" open"
+	case !p.link.Up:
+		m.state, m.detail = stateDown, p.cfg.Device+" is down: ip link set "+p.cfg.Device+" up"
+	default:
+		m.state, m.detail = stateDown, p.cfg.Device+" has no carrier"
+	}
+	if p.link.Master != "" {
+		m.detail = fmt.Sprintf("%s was given to %s, which gets none of its frames: ip link set %[1]s nomaster", p.cfg.Device, p.link.Master)
+	}
+	return m
+}
+
+// members are the wire and the host's side.
+func (u *nic) members() []member {
+	wire := member{name: u.name + ":wire", device: u.name, kind: "uplink", net: u.net, mtu: portMTU(u.net, u.link)}
+	host := wire
+	host.name = u.name + ":host"
+	if u.up == nil {
+		wire.state, wire.detail = faultState(u.fault)
+		host.state, host.detail = wire.state, wire.detail
+		return []member{wire, host}
+	}
+	wire.id, wire.features, wire.queues = u.wire, u.up.Features(), len(u.up.Wire())
+	host.id, host.features, host.queues = u.host, u.up.Features(), len(u.up.Host())
+	host.mac = u.up.HostMAC()
+	wire.state, wire.detail = u.wireStatus()
+	host.state = stateUp
+	if !u.link.Up {
+		host.state, host.detail = stateDown, wire.detail
+	}
+	return []member{wire, host}
+}
+
+func (u *nic) wireStatus() (state, detail string) {
+	switch {
+	case u.up == nil:
+		return faultState(u.fault)
+	case !u.link.Up:
+		return stateDown, u.name + " is down: ip link set " + u.name + " up"
+	case !u.link.Carrier:
+		return stateDown, u.name + " has no carrier: check the cable and the switch"
+	case u.active:
+		return stateUp, ""
+	}
+	return stateStandby, ""
+}
+
+// Status implements control.Engine.
+func (d *Daemon) Status() api.Status {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := api.Status{
+		Version: d.opts.Version, PID: os.Getpid(), Started: d.started, ConfigPath: d.opts.ConfigPath,
+		Workers: d.sw.Workers(), Networks: len(d.networks), Ports: len(d.cfg.Ports), Stations: len(d.sw.Stations(0)),
+	}
+	for _, m := range d.membersLocked() {
+		switch {
+		case m.kind == "uplink":
+		case m.state == stateUp:
+			s.PortsUp++
+		case m.state != stateDown:
+			s.Warnings = append(s.Warnings, fmt.Sprintf("port %s: %s", m.name, m.detail))
+		}
+	}
+	for _, n := range d.networks {
+		if len(n.uplinks) > 0 && !slices.ContainsFunc(n.uplinks, func(u *nic) bool { return u.active }) {
+			_, detail := n.uplinks[0].wireStatus()
+			s.Warnings = append(s.Warnings, fmt.Sprintf("network %s has no way outside: %s", n.cfg.Name, detail))
+		}
+	}
+	return s
+}
+
+// Networks implements control.Engine.
+func (d *Daemon) Networks() []api.Network {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := []api.Network{}
+	for _, c := range d.cfg.Networks {
+		n := d.networks[c.Name]
+		a := api.Network{
+			Name: c.Name, Mode: string(c.Mode), MTU: c.MTU, Ageing: c.Ageing.String(),
+			Stations: len(d.sw.Stations(n.fid)), Limit: c.Stations, Ports: []string{},
+		}
+		for _, p := range d.cfg.Ports {
+			if p.Network == c.Name {
+				a.Ports = append(a.Ports, p.Name)
+			}
+		}
+		for _, u := range n.uplinks {
+			state, detail := u.wireStatus()
+			if state == stateUp {
+				state = "active"
+			}
+			a.Uplinks = append(a.Uplinks, api.Uplink{Device: u.name, State: state, Detail: detail})
+		}
+		list = append(list, a)
+	}
+	return list
+}
+
+// Ports implements control.Engine.
+func (d *Daemon) Ports() []api.Port {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	stations := map[frame.PortID]int{}
+	for _, s := range d.sw.Stations(0) {
+		stations[s.Port]++
+	}
+	list := []api.Port{}
+	for _, m := range d.membersLocked() {
+		a := api.Port{
+			Name: m.name, Network: m.net.cfg.Name, Type: m.kind, Device: m.device, State: m.state, Detail: m.detail,
+			MAC: m.mac, MTU: m.mtu, Queues: m.queues, Offloads: offloadNames(m.features),
+		}
+		if m.id != 0 {
+			a.Stations = stations[m.id]
+		}
+		list = append(list, a)
+	}
+	return list
+}
+
+// Stations implements control.Engine.
+func (d *Daemon) Stations(name string) ([]api.Station, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n, err := d.networkLocked(name)
+	if err != nil {
+		return nil, err
+	}
+	ports := map[frame.PortID]member{}
+	for _, m := range d.membersLocked() {
+		ports[m.id] = m
+	}
+	list := []api.Station{}
+	for _, s := range d.sw.Stations(n.fid) {
+		m, ok := ports[s.Port]
+		if !ok {
+			continue // being removed
+		}
+		list = append(list, api.Station{
+			Network: m.net.cfg.Name, MAC: s.MAC, Port: m.name, Static: s.Static, Age: s.Age.Seconds(),
+		})
+	}
+	slices.SortFunc(list, func(a, b api.Station) int {
+		return cmp.Or(strings.Compare(a.Network, b.Network), cmp.Compare(a.MAC, b.MAC))
+	})
+	return list, nil
+}
+
+// networkLocked returns the named network; for "", one whose FID means all.
+func (d *Daemon) networkLocked(name string) (*network, error) {
+	if name == "" {
+		return &network{}, nil
+	}
+	if n := d.networks[name]; n != nil {
+		return n, nil
+	}
+	return nil, fmt.Errorf("network %s: %w", name, control.ErrNotFound)
+}
+
+// portLocked returns the ID of the named port; for "", 0.
+func (d *Daemon) portLocked(name string) (frame.PortID, error) {
+	if name == "" {
+		return 0, nil
+	}
+	m, ok := d.memberLocked(name)
+	if !ok {
+		return 0, fmt.Errorf("port %s: %w", name, control.ErrNotFound)
+	}
+	if m.id == 0 {
+		return 0, fmt.Errorf("port %s is not attached (%s): %w", name, m.detail, control.ErrConflict)
+	}
+	return m.id, nil
+}
+
+// AddStation implements control.Engine. The entry lasts as long as the daemon.
+func (d *Daemon) AddStation(name string, mac frame.MAC, port string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.networks[name]
+	if n == nil {
+		return fmt.Errorf("network %q: %w", name, control.ErrNotFound)
+	}
+	if mac == 0 || mac.IsGroup() {
+		return fmt.Errorf("%s is no station's address (group or zero): %w", mac, control.ErrInvalid)
+	}
+	m, ok := d.memberLocked(port)
+	if !ok || m.net != n {
+		return fmt.Errorf("port %q in network %s: %w", port, name, control.ErrNotFound)
+	}
+	if m.id != 0 {
+		if err := d.sw.AddStation(n.fid, mac, m.id); err != nil {
+			return err
+		}
+	}
+	if n.static == nil {
+		n.static = map[frame.MAC]string{}
+	}
+	n.static[mac] = port
+	return nil
+}
+
+// DeleteStation implements control.Engine.
+func (d *Daemon) DeleteStation(name string, mac frame.MAC) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.networks[name]
+	if n == nil {
+		return fmt.Errorf("network %q: %w", name, control.ErrNotFound)
+	}
+	_, static := n.static[mac]
+	delete(n.static, mac)
+	if !d.sw.DeleteStation(n.fid, mac) && !static {
+		return fmt.Errorf("station %s in network %s: %w", mac, name, control.ErrNotFound)
+	}
+	return nil
+}
+
+// FlushStations implements control.Engine.
+func (d *Daemon) FlushStations(name, port string) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n, err := d.networkLocked(name)
+	if err != nil {
+		return 0, err
+	}
+	id, err := d.portLocked(port)
+	if err != nil {
+		return 0, err
+	}
+	return d.sw.FlushStations(n.fid, id), nil
+}
+
+// Counters implements control.Engine.
+func (d *Daemon) Counters(port string) ([]api.Counters, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := []api.Counters{}
+	for _, m := range d.membersLocked() {
+		if port != "" && m.name != port {
+			continue
+		}
+		a := api.Counters{Port: m.name, Kernel: d.kernel.Drops(m.device)}
+		if c, err := d.sw.Counters(m.id); err == nil {
+			fill(&a, c)
+		}
+		list = append(list, a)
+	}
+	if port != "" && len(list) == 0 {
+		return nil, fmt.Errorf("port %s: %w", port, control.ErrNotFound)
+	}
+	return list, nil
+}
+
+func fill(a *api.Counters, c vswitch.Counters) {
+	a.RxFrames, a.RxBytes, a.RxSegments = c.RxFrames, c.RxBytes, c.RxSegments
+	a.TxFrames, a.TxBytes, a.TxSegments = c.TxFrames, c.TxBytes, c.TxSegments
+	a.Flooded, a.Learned, a.Moved, a.LearnLimit = c.Flooded, c.Learned, c.Moved, c.LearnLimit
+	for r, n := range c.Drops {
+		if n > 0 {
+			if a.Drops == nil {
+				a.Drops = map[string]uint64{}
+			}
+			a.Drops[frame.Reason(r).String()] = n
+		}
+	}
+}
+
+// offloadNames lists the features as the API names them.
+func offloadNames(f frame.Features) []string {
+	list := []string{}
+	for _, o := range []struct {
+		bit  frame.Features
+		name string
+	}{
+		{frame.FeatureCsum, "csum"}, {frame.FeatureTSO4, "tso4"}, {frame.FeatureTSO6, "tso6"},
+		{frame.FeatureTSOECN, "ecn"}, {frame.FeatureUSO, "uso"},
+	} {
+		if f&o.bit != 0 {
+			list = append(list, o.name)
+		}
+	}
+	return list
+}

@@ -1,0 +1,199 @@
+package daemon
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"weft/config"
+)
+
+// A Kind is what an Action does.
+type Kind uint8
+
+// The kinds, in the order in which a plan carries them out: what frees a device
+// comes before what takes one, and nothing that cannot be undone comes before the
+// last thing that can fail. Devices of removed ports are deleted after that.
+const (
+	DetachPort    Kind = 1 + iota // take the port out of the switch; its device stays until the plan is done
+	DetachUplink                  // the same for a NIC
+	AddNetwork                    //
+	UpdateNetwork                 // settings that change in place
+	AttachUplink                  //
+	UpdatePort                    // settings that change in place
+	AttachPort                    //
+	RemoveNetwork                 //
+)
+
+// An Action is one step from a configuration to another. Old and New are filled as
+// far as they exist.
+type Action struct {
+	Kind       Kind
+	Network    config.Network // as it will be; for RemoveNetwork as it was
+	OldNetwork config.Network // UpdateNetwork
+	Port       config.Port    // as it will be; for DetachPort as it was
+	OldPort    config.Port    // UpdatePort
+	Uplink     string         // NIC, for DetachUplink and AttachUplink
+
+	// Recreate: the device cannot be kept for the port that takes its name, so it
+	// is deleted at once.
+	Recreate bool
+	// Moved: the same device comes back later in the plan.
+	Moved bool
+}
+
+// Plan returns the actions that lead from old to new, none if they are equal.
+func Plan(old, new *config.Config) []Action {
+	var p planner
+	p.networks(old.Networks, new.Networks)
+	p.ports(old, new)
+	slices.SortStableFunc(p.actions, func(a, b Action) int { return int(a.Kind) - int(b.Kind) })
+	return p.actions
+}
+
+type planner struct{ actions []Action }
+
+func (p *planner) add(a Action) { p.actions = append(p.actions, a) }
+
+func (p *planner) networks(old, new []config.Network) {
+	before := byName(old, func(n config.Network) string { return n.Name })
+	after := byName(new, func(n config.Network) string { return n.Name })
+	for _, o := range old {
+		n, stays := after[o.Name]
+		if !stays {
+			p.add(Action{Kind: RemoveNetwork, Network: o})
+		}
+		for _, nic := range o.Uplinks {
+			if !stays || !slices.Contains(n.Uplinks, nic) {
+				p.add(Action{Kind: DetachUplink, Network: o, Uplink: nic, Moved: uses(new, nic)})
+			}
+		}
+	}
+	for _, n := range new {
+		o, was := before[n.Name]
+		switch {
+		case !was:
+			p.add(Action{Kind: AddNetwork, Network: n})
+		case !sameNetwork(o, n):
+			p.add(Action{Kind: UpdateNetwork, Network: n, OldNetwork: o})
+		}
+		for _, nic := range n.Uplinks {
+			if !was || !slices.Contains(o.Uplinks, nic) {
+				p.add(Action{Kind: AttachUplink, Network: n, Uplink: nic})
+			}
+		}
+	}
+}
+
+func (p *planner) ports(old, new *config.Config) {
+	before := byName(old.Ports, func(q config.Port) string { return q.Name })
+	after := byName(new.Ports, func(q config.Port) string { return q.Name })
+	heirs := byName(new.Ports, func(q config.Port) string { return q.Device })
+	for _, o := range old.Ports {
+		if n, stays := after[o.Name]; stays && inPlace(o, n) {
+			continue
+		}
+		heir, moved := heirs[o.Device]
+		keeps := moved && sameDevice(o, heir)
+		p.add(Action{Kind: DetachPort, Port: o, Moved: keeps, Recreate: moved && !keeps})
+	}
+	for _, n := range new.Ports {
+		o, was := before[n.Name]
+		switch {
+		case !was || !inPlace(o, n):
+			p.add(Action{Kind: AttachPort, Port: n})
+		case !samePort(o, n):
+			p.add(Action{Kind: UpdatePort, Port: n, OldPort: o})
+		}
+	}
+}
+
+// inPlace reports whether a running port can become n without leaving the switch.
+func inPlace(o, n config.Port) bool { return o.Network == n.Network && sameDevice(o, n) }
+
+// sameDevice reports whether n can use the device that was made for o.
+func sameDevice(o, n config.Port) bool {
+	return o.Device == n.Device && o.Type == n.Type && o.Queues == n.Queues &&
+		o.NetNS == n.NetNS && offloads(o) == offloads(n) && (o.MAC == n.MAC || o.Type != config.PortHost)
+}
+
+func samePort(o, n config.Port) bool {
+	return sameDevice(o, n) && o.Owner == n.Owner && o.Group == n.Group && o.MAC == n.MAC &&
+		slices.Equal(o.Addresses, n.Addresses) && o.Stations == n.Stations
+}
+
+func sameNetwork(o, n config.Network) bool {
+	return o.Mode == n.Mode && o.MTU == n.MTU && o.Ageing == n.Ageing &&
+		o.Stations == n.Stations && slices.Equal(o.Uplinks, n.Uplinks)
+}
+
+func offloads(p config.Port) bool { return p.Offloads == nil || *p.Offloads }
+
+func uses(networks []config.Network, nic string) bool {
+	return slices.ContainsFunc(networks, func(n config.Network) bool { return slices.Contains(n.Uplinks, nic) })
+}
+
+func byName[T any](list []T, name func(T) string) map[string]T {
+	m := make(map[string]T, len(list))
+	for _, v := range list {
+		m[name(v)] = v
+	}
+	return m
+}
+
+// String tells the operator what the action does.
+func (a Action) String() string {
+	switch a.Kind {
+	case DetachPort:
+		if a.Moved {
+			return fmt.Sprintf("take port %s out of network %s, keep its device %s", a.Port.Name, a.Port.Network, a.Port.Device)
+		}
+		return fmt.Sprintf("remove port %s from network %s", a.Port.Name, a.Port.Network)
+	case DetachUplink:
+		return fmt.Sprintf("detach uplink %s from network %s", a.Uplink, a.Network.Name)
+	case AddNetwork:
+		return fmt.Sprintf("add network %s (%s)", a.Network.Name, a.Network.Mode)
+	case UpdateNetwork:
+		return fmt.Sprintf("change network %s: %s", a.Network.Name, networkChanges(a.OldNetwork, a.Network))
+	case AttachUplink:
+		return fmt.Sprintf("attach uplink %s to network %s", a.Uplink, a.Network.Name)
+	case UpdatePort:
+		return fmt.Sprintf("change port %s: %s", a.Port.Name, portChanges(a.OldPort, a.Port))
+	case AttachPort:
+		return fmt.Sprintf("add port %s (%s) to network %s", a.Port.Name, a.Port.Type, a.Port.Network)
+	case RemoveNetwork:
+		return fmt.Sprintf("remove network %s", a.Network.Name)
+	}
+	return fmt.Sprintf("action %d", a.Kind)
+}
+
+func networkChanges(o, n config.Network) string {
+	var c changes
+	c.note("mode", o.Mode, n.Mode)
+	c.note("uplinks", strings.Join(o.Uplinks, ","), strings.Join(n.Uplinks, ","))
+	c.note("mtu", o.MTU, n.MTU)
+	c.note("ageing", o.Ageing, n.Ageing)
+	c.note("stations", o.Stations, n.Stations)
+	return c.String()
+}
+
+func portChanges(o, n config.Port) string {
+	var c changes
+	c.note("owner", o.Owner, n.Owner)
+	c.note("group", o.Group, n.Group)
+	c.note("mac", o.MAC, n.MAC)
+	c.note("addresses", fmt.Sprint(o.Addresses), fmt.Sprint(n.Addresses))
+	c.note("stations", o.Stations, n.Stations)
+	return c.String()
+}
+
+// changes lists settings as "mtu 1500 → 9000, …".
+type changes []string
+
+func (c *changes) note(key string, o, n any) {
+	if o != n {
+		*c = append(*c, fmt.Sprintf("%s %v → %v", key, o, n))
+	}
+}
+
+func (c changes) String() string { return strings.Join(c, ", ") }

@@ -1,0 +1,221 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strconv"
+
+	"go.uber.org/zap"
+
+	"weft/config"
+	"weft/frame"
+	vswitch "weft/switch"
+	"weft/tap"
+)
+
+// A port is a configured port: in the switch, or waiting for its device.
+type port struct {
+	cfg   config.Port
+	net   *network
+	id    frame.PortID
+	att   attachment // nil: not attached, see fault
+	link  tap.Link   // of cfg.Device, as last seen
+	fault error
+}
+
+// attachLocked makes or finds the port's device and puts the port into the switch.
+func (d *Daemon) attachLocked(p *port) error {
+	att, err := d.openLocked(p)
+	p.link = d.link(p.cfg.Device)
+	if err == nil {
+		p.id, err = d.sw.AddPort(p.switchConfig(att))
+		if err != nil {
+			err = errors.Join(err, att.Close())
+		}
+	}
+	p.fault = err
+	if err != nil {
+		return err
+	}
+	p.att = att
+	d.mirrorLocked(p.cfg.Name, p.id)
+	d.log.Info("port attached", zap.String(keyPort, p.cfg.Name), zap.String(keyNetwork, p.net.cfg.Name))
+	return nil
+}
+
+func (d *Daemon) openLocked(p *port) (attachment, error) {
+	switch p.cfg.Type {
+	case config.PortHost:
+		return d.kernel.OpenHost(p.hostConfig())
+	case config.PortTAP:
+		spec, err := p.spec()
+		if err != nil {
+			return nil, err
+		}
+		if err := d.kernel.CreateTAP(spec); err != nil {
+			return nil, err
+		}
+	}
+	return d.kernel.AttachDevice(p.cfg.Device, p.net.cfg.MTU)
+}
+
+// updateLocked brings a port to the settings in p.cfg and p.net, in place.
+func (d *Daemon) updateLocked(p *port) error {
+	if p.att == nil {
+		return nil // they hold from when it attaches
+	}
+	switch p.cfg.Type {
+	case config.PortHost:
+		if err := p.att.(hostPort).Update(p.hostConfig()); err != nil {
+			return err
+		}
+	case config.PortTAP:
+		spec, err := p.spec()
+		if err != nil {
+			return err
+		}
+		if err := d.kernel.CreateTAP(spec); err != nil {
+			return err
+		}
+	}
+	return d.sw.UpdatePort(p.id, p.switchConfig(p.att))
+}
+
+// detachLocked takes the port out of the switch and removes what was attached to its
+// device.
+func (d *Daemon) detachLocked(p *port) error {
+	att, err := d.unplugLocked(p)
+	if att == nil {
+		return err
+	}
+	return errors.Join(err, att.Close())
+}
+
+// unplugLocked takes the port out of the switch. What becomes of the attachment
+// that it returns, nil if there is none, is for the caller to say.
+func (d *Daemon) unplugLocked(p *port) (attachment, error) {
+	if p.att == nil {
+		return nil, nil
+	}
+	att := p.att
+	p.att = nil
+	return att, d.sw.RemovePort(p.id)
+}
+
+// deleteDeviceLocked removes what weft made for a port that is detached.
+func (d *Daemon) deleteDeviceLocked(p config.Port) error {
+	if p.Type != config.PortTAP {
+		return nil
+	}
+	if err := d.kernel.DeleteTAP(p.Device); !errors.Is(err, tap.ErrForeign) {
+		return err
+	}
+	return nil
+}
+
+// portLinkLocked follows the state of the port's device.
+func (d *Daemon) portLinkLocked(p *port) {
+	l := d.link(p.cfg.Device)
+	// A host port's device that is gone may have moved to another namespace: its
+	// queue knows.
+	replaced := p.att != nil && l.Index != p.link.Index && p.cfg.Type != config.PortHost
+	p.link = l
+	if replaced {
+		d.warn(d.detachLocked(p), "device vanished", p.cfg.Name)
+		p.fault = fmt.Errorf("%s: %w", p.cfg.Device, tap.ErrNoDevice)
+	}
+	switch {
+	case p.att != nil:
+		d.must(d.sw.UpdatePort(p.id, p.switchConfig(p.att)), p.cfg.Name)
+	case l.Index != 0 || p.cfg.Type != config.PortDevice:
+		d.retried(d.attachLocked(p), p.cfg.Name)
+	}
+}
+
+func (p *port) switchConfig(att attachment) vswitch.PortConfig {
+	c := vswitch.PortConfig{
+		Name: p.cfg.Name, Network: p.net.fid, Queues: att.Queues(), Features: att.Features(),
+		MTU: portMTU(p.net, p.link), Stations: p.cfg.Stations, State: p.forwarding(),
+	}
+	var own []frame.MAC
+	if h, ok := att.(hostPort); ok {
+		own = append(own, h.MAC())
+	} else if p.cfg.MAC != 0 {
+		own = append(own, p.cfg.MAC)
+	}
+	c.Static = p.net.staticOf(p.cfg.Name, own...)
+	return c
+}
+
+// forwarding follows the link. A host port whose kernel side is in another
+// namespace shows none, and is up.
+func (p *port) forwarding() vswitch.State {
+	if p.cfg.Type == config.PortHost && p.link.Index == 0 {
+		return vswitch.Forwarding
+	}
+	return forwardingIf(p.link.Up && p.link.Carrier)
+}
+
+func (p *port) hostConfig() tap.HostConfig {
+	return tap.HostConfig{
+		Name: p.cfg.Device, Port: p.cfg.Name, MAC: p.cfg.MAC, Addresses: p.cfg.Addresses,
+		NetNS: p.cfg.NetNS, MTU: p.net.cfg.MTU, Offloads: offloads(p.cfg),
+	}
+}
+
+func (p *port) spec() (tap.Spec, error) {
+	uid, err := ownerID(p.cfg.Owner, func(name string) (string, error) {
+		u, err := user.Lookup(name)
+		if err != nil {
+			return "", err
+		}
+		return u.Uid, nil
+	})
+	if err != nil {
+		return tap.Spec{}, fmt.Errorf("owner: %w", err)
+	}
+	gid, err := ownerID(p.cfg.Group, func(name string) (string, error) {
+		g, err := user.LookupGroup(name)
+		if err != nil {
+			return "", err
+		}
+		return g.Gid, nil
+	})
+	if err != nil {
+		return tap.Spec{}, fmt.Errorf("group: %w", err)
+	}
+	return tap.Spec{
+		Name: p.cfg.Device, Port: p.cfg.Name, Owner: uid, Group: gid,
+		Queues: p.cfg.Queues, MTU: p.net.cfg.MTU,
+	}, nil
+}
+
+// ownerID turns a user's or group's name or number into the number; "" is -1.
+func ownerID(s string, lookup func(string) (string, error)) (int, error) {
+	if s == "" {
+		return -1, nil
+	}
+	if id, err := strconv.Atoi(s); err == nil {
+		return id, nil
+	}
+	id, err := lookup(s)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(id)
+}
+
+// waiting reports whether err is the state of a device that may yet come right by
+// itself, rather than a failure to do what was asked.
+func waiting(err error) bool {
+	return errors.Is(err, tap.ErrNoDevice) || errors.Is(err, tap.ErrEnslaved) || errors.Is(err, tap.ErrBusy)
+}
+
+// hopeless reports whether err will meet every port alike: the process lacks
+// something that all of them need.
+func hopeless(err error) bool {
+	return errors.Is(err, tap.ErrNoTUN) || errors.Is(err, tap.ErrNoBPF) || errors.Is(err, os.ErrPermission) ||
+		errors.Is(err, vswitch.ErrClosed)
+}
