@@ -10,10 +10,16 @@ import (
 	"weft/internal/control/api"
 )
 
+// CommandOf returns a command of the client, for the daemon.
+func (w *Weftd) CommandOf(args ...string) *exec.Cmd {
+	w.lab.Helper()
+	return exec.CommandContext(w.lab.Context(), w.lab.binary("weft"), append([]string{"--socket", w.Socket}, args...)...)
+}
+
 // Weft runs the client and returns what it prints.
 func (w *Weftd) Weft(args ...string) (string, error) {
 	w.lab.Helper()
-	cmd := exec.CommandContext(w.lab.Context(), w.lab.binary("weft"), append([]string{"--socket", w.Socket}, args...)...)
+	cmd := w.CommandOf(args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

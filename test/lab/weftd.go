@@ -1,6 +1,8 @@
 package lab
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -100,51 +102,54 @@ func (w *Weftd) Command(wrapper ...string) *exec.Cmd {
 // Start starts the daemon and waits until it answers.
 func (w *Weftd) Start(wrapper ...string) {
 	w.lab.Helper()
-	w.cmd = w.Command(wrapper...)
-	w.cmd.Stdout, w.cmd.Stderr = w.log, w.log
-	if err := w.ns.Start(w.cmd); err != nil {
-		w.lab.Fatalf("weftd: %v", err)
+	if err := w.launch(wrapper...); err != nil {
+		w.lab.Fatalf("weftd ended: %v\n%s", err, w.log)
 	}
-	done := make(chan error, 1)
-	w.done = done
-	cmd := w.cmd
-	go func() { done <- cmd.Wait() }()
-	w.lab.Until("weftd answers", func() error {
-		select {
-		case err := <-done:
-			w.cmd = nil
-			w.lab.Fatalf("weftd ended: %v\n%s", err, w.log)
-		default:
-		}
-		_, err := w.Weft("status")
-		return err
-	})
 }
 
 // Fails runs the daemon, which must refuse to start, and returns what it said.
 func (w *Weftd) Fails(wrapper ...string) string {
 	w.lab.Helper()
-	cmd := w.Command(wrapper...)
-	var out syncBuffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := w.ns.Start(cmd); err != nil {
-		w.lab.Fatalf("weftd: %v", err)
+	if err := w.launch(wrapper...); err == nil {
+		w.lab.Errorf("weftd runs, want it to refuse")
+		w.Stop()
 	}
-	done := make(chan error, 1)
-	go func() { done <- cmd.Wait() }()
-	w.lab.Until("weftd gives up", func() error {
+	return w.Log()
+}
+
+// launch starts the daemon and waits until it answers, or ends: then it returns why.
+func (w *Weftd) launch(wrapper ...string) error {
+	w.lab.Helper()
+	cmd := w.Command(wrapper...)
+	cmd.Stdout, cmd.Stderr = w.log, w.log
+	if err := w.ns.Start(cmd); err != nil {
+		return err
+	}
+	w.cmd, w.done = cmd, make(chan error, 1)
+	go func(done chan<- error) { done <- cmd.Wait() }(w.done)
+	var ended error
+	w.lab.Until("weftd answers", func() error {
 		select {
-		case err := <-done:
-			done <- err
+		case err := <-w.done:
+			w.cmd = nil
+			ended = cmp.Or(err, errors.New("exit status 0"))
 			return nil
 		default:
-			return errors.New("it runs")
 		}
+		out, err := w.Weft("status", "--json")
+		if err != nil {
+			return err
+		}
+		var status api.Status
+		if err := json.Unmarshal([]byte(out), &status); err != nil {
+			return err
+		}
+		if status.PID != cmd.Process.Pid {
+			return fmt.Errorf("process %d answers, not %d", status.PID, cmd.Process.Pid)
+		}
+		return nil
 	})
-	if err := <-done; err == nil {
-		w.lab.Fatalf("weftd: exit status 0, want a failure: %s", &out)
-	}
-	return out.String()
+	return ended
 }
 
 // Stop ends the daemon as systemd would, and waits.
