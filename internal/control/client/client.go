@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 
 	"weft/frame"
 	"weft/internal/control/api"
@@ -217,9 +218,9 @@ func (c *Client) dial(ctx context.Context) (net.Conn, error) {
 	case errors.Is(err, fs.ErrPermission):
 		return nil, fmt.Errorf("%s: %w: join group weft (usermod -aG weft USER, then log in again) or be root", c.socket, fs.ErrPermission)
 	case err != nil:
-		var op *net.OpError
-		if errors.As(err, &op) {
-			err = op.Err // the operation and the path are said here
+		var errno syscall.Errno
+		if errors.As(err, &errno) {
+			err = errno // the operation and the path are said here
 		}
 		return nil, fmt.Errorf("cannot reach weftd at %s: %w (is the service running? systemctl status weftd)", c.socket, err)
 	}
