@@ -31,9 +31,9 @@ const (
 type checker struct {
 	*binder
 	c        *Config
-	networks map[string]int                 // name → index
-	ports    map[string]int                 // name → index
-	devices  map[string]string              // namespace and name → path that uses it
+	networks map[string]int                  // name → index
+	ports    map[string]int                  // name → index
+	devices  map[string]string               // namespace and name → path that uses it
 	macs     map[string]map[frame.MAC]string // network → address → path
 	addrs    map[string]map[netip.Addr]string
 }

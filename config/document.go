@@ -80,11 +80,11 @@ func (d *Document) find(list, name string) int {
 }
 
 func (d *Document) set(list string, t reflect.Type, name string, values map[string]any) error {
+	i := d.find(list, name)
 	texts, err := renderAll(t, values)
 	if err != nil {
-		return Faults{{Path: list, Value: name, Text: fmt.Sprintf("%s: %v", name, err)}}
+		return Faults{{Path: fmt.Sprintf("%s[%s]", list, name), Text: err.Error()}}
 	}
-	i := d.find(list, name)
 	if i < 0 {
 		return d.add(list, t, name, texts)
 	}

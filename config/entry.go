@@ -50,14 +50,13 @@ func (s *source) addSection(list string, fields []field) ([]byte, error) {
 
 // fillSection puts the first entry into a list that is empty, [] or null.
 func (s *source) fillSection(mv *ast.MappingValueNode, fields []field) ([]byte, error) {
-	if s.root.IsFlowStyle {
-		at, err := s.value(mv)
-		return s.splice(at, " ["+flowText(fields)+"]"), err
-	}
 	at, err := s.value(mv)
 	colon, err2 := s.at(mv.Start, ":")
 	if err != nil || err2 != nil {
 		return nil, errLayout
+	}
+	if s.root.IsFlowStyle {
+		return s.splice(span{colon + 1, at.to}, " ["+flowText(fields)+"]"), nil
 	}
 	s.data = s.splice(span{colon + 1, at.to}, "")
 	return s.after(colon, s.blockText("  ", "- ", fields)), nil
@@ -200,8 +199,6 @@ func (s *source) cutFlow(elements []ast.Node, i int) ([]byte, error) {
 	between := s.data[comma+1 : at.from]
 	if bytes.IndexByte(between, '#') < 0 {
 		between = nil
-	} else {
-		between = bytes.TrimRight(between, " ")
 	}
 	return s.splice(span{comma, at.to}, string(between)), nil
 }

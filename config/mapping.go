@@ -1,9 +1,9 @@
 package config
 
 import (
-	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -82,7 +82,7 @@ func (b *binder) mapping(path string, n ast.Node, v reflect.Value) {
 	t := v.Type()
 	first := map[string]int{}
 	for _, p := range b.pairs(path, n, 0) {
-		at := strings.TrimPrefix(path+"."+p.key, ".")
+		at := strings.TrimPrefix(path+"."+inPath(p.key), ".")
 		if was, twice := first[p.key]; twice {
 			b.fault(at, "", "given twice (first on line %d)", was)
 			b.faults[len(b.faults)-1].Line = p.line
@@ -103,6 +103,14 @@ func (b *binder) mapping(path string, n ast.Node, v reflect.Value) {
 			b.fault(path+"."+one, "", "given beside %s (want one of them)", list)
 		}
 	}
+}
+
+// inPath writes a key as it stands in a path: quoted if it is no plain word.
+func inPath(key string) string {
+	if key == "" || strings.ContainsFunc(key, func(c rune) bool { return !isAlnum(c) && c != '_' && c != '-' }) {
+		return strconv.Quote(excerpt(key))
+	}
+	return key
 }
 
 // field binds the value of one key. Null counts as left out.
@@ -173,12 +181,4 @@ func distance(a, b string) int {
 		}
 	}
 	return row[len(b)]
-}
-
-// quoteList writes names as a person lists them: a, b or c.
-func quoteList(names []string) string {
-	if len(names) < 2 {
-		return strings.Join(names, "")
-	}
-	return fmt.Sprintf("%s or %s", strings.Join(names[:len(names)-1], ", "), names[len(names)-1])
 }

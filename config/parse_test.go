@@ -59,11 +59,7 @@ func mustParse(t *testing.T, text string) *config.Config {
 }
 
 func TestParseReportsEveryFaultAtOnce(t *testing.T) {
-	files, err := filepath.Glob("testdata/bad/*.yaml")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no testdata/bad/*.yaml: %v", err)
-	}
-	for _, file := range files {
+	for _, file := range glob(t, "testdata/bad/*.yaml") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			data, err := os.ReadFile(file)
 			if err != nil {
@@ -272,4 +268,14 @@ func TestReadmeConfigurationsLoad(t *testing.T) {
 	for _, m := range regexp.MustCompile("(?s)```yaml\n(# weft\\.yaml.*?)```").FindAllSubmatch(readme, -1) {
 		mustParse(t, string(m[1]))
 	}
+}
+
+// glob returns the files that match, of which there must be one.
+func glob(t testing.TB, pattern string) []string {
+	t.Helper()
+	files, err := filepath.Glob(pattern)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no %s: %v", pattern, err)
+	}
+	return files
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -75,7 +76,7 @@ func yamlText(v reflect.Value) (string, error) {
 		}
 		return "[" + strings.Join(items, ", ") + "]", nil
 	}
-	return "", fmt.Errorf("a %v cannot be a value here", v.Type())
+	return "", errors.New("no value for a key (want text, a number, true, false, or a list of them)")
 }
 
 // quote writes s plainly if every reader of YAML takes it for the text s, in flow

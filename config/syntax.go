@@ -36,7 +36,8 @@ func syntax(data []byte) (root ast.Node, faults Faults) {
 	if f := readable(data); f != nil {
 		return nil, Faults{*f}
 	}
-	tokens := lexer.Tokenize(string(data))
+	// The lexer counts some line ends of DOS twice.
+	tokens := lexer.Tokenize(strings.ReplaceAll(string(data), "\r\n", "\n"))
 	if f := bounded(tokens); f != nil {
 		return nil, Faults{*f}
 	}
@@ -62,8 +63,9 @@ func readable(data []byte) *Fault {
 		return &Fault{Text: fmt.Sprintf("the document is longer than %d bytes", MaxSize)}
 	}
 	for n, text := range bytes.Split(data, []byte("\n")) {
-		if !utf8.Valid(text) || bytes.IndexByte(text, 0) >= 0 {
-			return &Fault{Text: fmt.Sprintf("line %d: this is not text in UTF-8", n+1), Line: n + 1}
+		text = bytes.TrimSuffix(text, []byte("\r"))
+		if !utf8.Valid(text) || bytes.ContainsAny(text, "\x00\r") {
+			return &Fault{Text: fmt.Sprintf("line %d: this is not text in UTF-8 without control characters", n+1), Line: n + 1}
 		}
 	}
 	return nil
