@@ -56,8 +56,9 @@ const (
 	ScopeL2                  // the same for all frames of one source and destination address
 )
 
-// A Mirror gets a copy of the frames of one port, for capture. Mirror must not
-// block or keep bufs, and runs on many workers at once.
+// A Mirror gets a copy of the frames of one port, for capture. Received frames come
+// as the device returned them: unchecked, Offload included. Mirror must not block or
+// keep bufs, and runs on many workers at once.
 type Mirror interface {
 	Mirror(now time.Duration, dir Direction, bufs []*frame.Buf)
 }

@@ -1,8 +1,13 @@
 package vswitch
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"weft/frame"
@@ -32,7 +37,9 @@ type NetworkConfig struct {
 
 	// StationMoved is told, on the worker that learned it and before the frame
 	// goes on, that a dynamic or static entry for mac came to be (from == 0), moved,
-	// or was removed (to == 0). It may make a short system call.
+	// or was removed (to == 0). Calls about one address come one at a time and in
+	// order, others at once. It may make a short system call, but must not call the
+	// Switch.
 	StationMoved func(mac frame.MAC, from, to frame.PortID)
 }
 
@@ -71,81 +78,154 @@ var (
 )
 
 // A Switch relays frames between ports. All its functions may be called at once
-// from any goroutine, also before and while Run runs.
-type Switch struct{}
+// from any goroutine, also before and while Run runs, but not from a Stage, a
+// Mirror or StationMoved. When a control function returns, every worker goes by
+// what it set.
+type Switch struct {
+	workers     int
+	spin        time.Duration
+	queueFailed func(frame.PortID, error)
+	start       time.Time
+	now         func() time.Duration // since start; tests set their own
+
+	db       *fdb
+	snap     atomic.Pointer[snapshot]
+	failures failures
+
+	mu       sync.Mutex   // held by every control function; before the locks of db
+	closed   bool         // guarded by mu
+	running  []*worker    // guarded by mu
+	ports    []*port      // by portIndex; guarded by mu
+	networks []*network   // by FID; guarded by mu
+	polls    [][]*queue   // by worker and place; guarded by mu
+	lastID   frame.PortID // guarded by mu
+}
+
+const (
+	defaultWorkers  = 4
+	defaultStations = 65536
+	defaultSpin     = 20 * time.Microsecond
+	sweepEvery      = time.Second
+)
 
 // New makes a Switch without ports.
-func New(c Config) (*Switch, error) { panic("todo") }
+func New(c Config) (*Switch, error) {
+	if c.Workers < 0 {
+		return nil, fmt.Errorf("switch: %d workers (want 0 or more)", c.Workers)
+	}
+	db, err := newFDB(cmp.Or(c.Stations, defaultStations))
+	if err != nil {
+		return nil, fmt.Errorf("switch: %w", err)
+	}
+	s := &Switch{
+		workers:     cmp.Or(c.Workers, min(defaultWorkers, runtime.NumCPU())),
+		spin:        max(0, cmp.Or(c.Spin, defaultSpin)),
+		queueFailed: c.QueueFailed,
+		start:       time.Now(),
+		db:          db,
+		failures:    failures{signal: make(chan struct{}, 1)},
+		ports:       make([]*port, 1),
+		networks:    make([]*network, 1),
+	}
+	s.now = func() time.Duration { return time.Since(s.start) }
+	s.polls = make([][]*queue, s.workers)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.publishLocked()
+	return s, nil
+}
+
+// Workers returns how many OS threads carry frames.
+func (s *Switch) Workers() int { return s.workers }
 
 // Run starts the workers and returns when ctx ends and they have stopped. It does
 // not close the ports' queues: see Close.
-func (s *Switch) Run(ctx context.Context) error { panic("todo") }
+func (s *Switch) Run(ctx context.Context) error {
+	workers, err := s.hire()
+	if err != nil {
+		return fmt.Errorf("switch: start workers: %w", err)
+	}
+	var wg sync.WaitGroup
+	for _, w := range workers {
+		wg.Go(w.run)
+	}
+	wg.Go(func() { s.sweep(ctx) })
+	wg.Go(func() { s.reportFailures(ctx) })
+	<-ctx.Done()
+	for _, w := range workers {
+		w.stop.Store(true)
+		w.poller.wake()
+	}
+	wg.Wait()
+	return s.dismiss()
+}
+
+// hire makes the workers. They know the present snapshot and will be told of all
+// later ones.
+func (s *Switch) hire() ([]*worker, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return nil, ErrClosed
+	case s.running != nil:
+		return nil, errors.New("already running")
+	}
+	for i := range s.workers {
+		w, err := newWorker(s, i)
+		if err != nil {
+			return nil, errors.Join(err, s.dismissLocked())
+		}
+		s.running = append(s.running, w)
+	}
+	return s.running, nil
+}
+
+func (s *Switch) dismiss() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dismissLocked()
+}
+
+func (s *Switch) dismissLocked() error {
+	var errs []error
+	for _, w := range s.running {
+		errs = append(errs, w.poller.close())
+	}
+	s.running = nil
+	return errors.Join(errs...)
+}
+
+// sweep removes expired stations from the filtering database, a part at a time.
+func (s *Switch) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			s.db.sweep(stamp(s.now()))
+		}
+	}
+}
 
 // Close removes all ports and closes their queues. Run must have returned.
-func (s *Switch) Close() error { panic("todo") }
-
-// AddNetwork makes a network.
-func (s *Switch) AddNetwork(c NetworkConfig) (FID, error) { panic("todo") }
-
-// UpdateNetwork changes Name, Ageing, Stations and Stages of a network in place.
-func (s *Switch) UpdateNetwork(id FID, c NetworkConfig) error { panic("todo") }
-
-// RemoveNetwork removes a network that has no ports.
-func (s *Switch) RemoveNetwork(id FID) error { panic("todo") }
-
-// AddPort makes a port; its queues are read from now on.
-func (s *Switch) AddPort(c PortConfig) (frame.PortID, error) { panic("todo") }
-
-// UpdatePort changes MTU, Group, Stations, Static, State, Features and Pad in
-// place; Network and Queues stay. Leaving Forwarding flushes the port's dynamic entries.
-func (s *Switch) UpdatePort(id frame.PortID, c PortConfig) error { panic("todo") }
-
-// SetState changes a port's State only.
-func (s *Switch) SetState(id frame.PortID, st State) error { panic("todo") }
-
-// RemovePort takes a port out, waits until no worker uses it, flushes its entries
-// and closes its queues. Its counters are gone.
-func (s *Switch) RemovePort(id frame.PortID) error { panic("todo") }
-
-// SetMirror sends copies of the port's frames to m; nil ends it. When it returns,
-// no worker uses the previous mirror any more.
-func (s *Switch) SetMirror(id frame.PortID, m Mirror) error { panic("todo") }
-
-// A Station is an entry of the filtering database.
-type Station struct {
-	Network FID
-	MAC     frame.MAC
-	Port    frame.PortID
-	Static  bool
-	Age     time.Duration // since it was last seen as a source; 0 if static
+func (s *Switch) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	if s.running != nil {
+		return errors.New("switch: close: still running")
+	}
+	var errs []error
+	for _, p := range s.ports {
+		if p != nil {
+			errs = append(errs, s.removePortLocked(p))
+		}
+	}
+	s.closed = true
+	return errors.Join(append(errs, s.db.close())...)
 }
-
-// Stations returns the entries of a network, of all if id is 0, in no order.
-func (s *Switch) Stations(id FID) []Station { panic("todo") }
-
-// AddStation makes a static entry, in place of a dynamic one.
-func (s *Switch) AddStation(id FID, mac frame.MAC, port frame.PortID) error { panic("todo") }
-
-// DeleteStation removes an entry; it reports whether there was one.
-func (s *Switch) DeleteStation(id FID, mac frame.MAC) bool { panic("todo") }
-
-// FlushStations removes the dynamic entries of a network, of one port if port is
-// not 0, and returns how many there were.
-func (s *Switch) FlushStations(id FID, port frame.PortID) int { panic("todo") }
-
-// Counters are totals of one port since it was made.
-type Counters struct {
-	RxFrames, RxBytes uint64 // received from the port
-	TxFrames, TxBytes uint64 // handed to the port's device
-	RxSegments        uint64 // as RxFrames, with each superframe counted as what it will become
-	TxSegments        uint64
-	Flooded           uint64 // received frames that were flooded
-	Learned, Moved    uint64 // stations learned on, or moved to, this port
-	LearnLimit        uint64 // sources not learned: a limit was reached or the table was full
-	Drops             [frame.NumReasons]uint64
-}
-
-// Counters returns the port's counters. A drop on the way in is counted at the port
-// of entry, one on the way out (queue-full, oversize, egress-blocked, …) at the
-// port of exit.
-func (s *Switch) Counters(id frame.PortID) (Counters, error) { panic("todo") }
