@@ -41,19 +41,27 @@ func fragment(offset, more bool) Fragment {
 
 // Parse finds the frame's headers and fills Layers. It must be called again after
 // the frame has changed.
-func (b *Buf) Parse() { b.Layers = Parse(b.Bytes()) }
+func (b *Buf) Parse() {
+	b.Layers = Layers{}
+	b.Layers.parse(b.Bytes())
+}
 
 // Parse finds the headers of the frame p in one pass. What it does not know, or
 // what is cut short or malformed, it leaves zero: to be carried by a bridge, a
 // frame needs no more than its addresses.
 func Parse(p []byte) (l Layers) {
+	l.parse(p)
+	return l
+}
+
+func (l *Layers) parse(p []byte) {
 	if len(p) < EthernetLen {
-		return l
+		return
 	}
 	at := Ethernet(p).HeaderLen()
 	l.EtherType = EtherType(binary.BigEndian.Uint16(p[at-2:]))
 	if l.EtherType.IsTag() {
-		return l // cut short, or more tags than we look through
+		return // cut short, or more tags than we look through
 	}
 	l.L3 = uint16(at)
 	switch l.EtherType {
@@ -62,7 +70,6 @@ func Parse(p []byte) (l Layers) {
 	case EtherTypeIPv6:
 		l.parseIPv6(p)
 	}
-	return l
 }
 
 func (l *Layers) parseIPv4(p []byte) {

@@ -215,3 +215,40 @@ func TestSegmentMakesWhatLinuxMakesOfRandomSuperframes(t *testing.T) {
 		}
 	}
 }
+
+// The kernel answers a header that it finds wrong with EINVAL, which to a switch is
+// a failed device: so it must take all that CheckOffload passes. It need not refuse
+// all that is dropped.
+func TestLinuxTakesWhatCheckOffloadPasses(t *testing.T) {
+	k := newKernelBridge(t)
+	passed := 0
+	pass := func(b *frame.Buf, name string) {
+		if b.CheckOffload() != 0 {
+			return
+		}
+		passed++
+		if err := k.write(b); err != nil {
+			t.Errorf("%s: the kernel says %v of %+v, %x", name, err, b.Offload, b.Bytes()[:60])
+		}
+	}
+	for name, l := range lies {
+		pass(l.buf(), name)
+	}
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 20000 {
+		s := []frametest.Superframe{tcp4, tcp6, udp4, csum}[r.IntN(4)]
+		s.Len = r.IntN(200)
+		s.SegSize = uint16(r.IntN(100))
+		b, h := s.Buf(), [frame.VirtioLen]byte{}
+		b.Offload.Encode(h[:])
+		for range r.IntN(3) {
+			h[r.IntN(10)] = byte(r.Uint32())
+			b.Bytes()[12+r.IntN(30)] ^= 1 << r.IntN(8)
+		}
+		b.Offload.Decode(h[:])
+		pass(b, "random")
+	}
+	if passed < 1000 {
+		t.Errorf("only %d frames passed: that says little", passed)
+	}
+}
