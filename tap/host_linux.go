@@ -1,0 +1,303 @@
+package tap
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"weft/frame"
+)
+
+// HostConfig describes a host port.
+type HostConfig struct {
+	Name      string // of the TAP
+	Port      string
+	MAC       frame.MAC // zero: the kernel's choice
+	Addresses []netip.Prefix
+	NetNS     string // namespace (ip-netns(8)) of the kernel side; "": the daemon's own
+	MTU       int    // bytes; 0: the kernel's default
+	Offloads  bool
+}
+
+// A Host is a TAP whose kernel side belongs to the host.
+type Host struct {
+	queue    *Queue
+	features frame.Features
+	keep     int // our own reference to the TAP, which outlives the queue
+
+	mu     sync.Mutex
+	config HostConfig // guarded by mu
+	mac    frame.MAC  // guarded by mu
+
+	once   sync.Once
+	closed error
+}
+
+// OpenHost makes the TAP, gives its kernel side the address and namespace, and
+// opens its queue. One that an earlier process left is taken over wherever it is:
+// in the daemon's namespace, in c.NetNS, or in any named namespace it was moved to,
+// where it stays unless c.NetNS names another.
+func OpenHost(c HostConfig) (*Host, error) {
+	at, fresh, err := placeHost(c)
+	if err != nil {
+		return nil, err
+	}
+	defer at.close()
+	h := &Host{keep: -1}
+	err = at.do(func() (err error) {
+		h.queue, h.features, err = newQueue(c.Name, c.Offloads)
+		return err
+	})
+	if err == nil {
+		h.keep, err = unix.FcntlInt(uintptr(h.queue.fd), unix.F_DUPFD_CLOEXEC, 0)
+	}
+	if err == nil {
+		err = h.settle(c, fresh)
+	}
+	if err == nil {
+		return h, nil
+	}
+	if fresh {
+		err = errors.Join(err, h.Close())
+	} else {
+		h.drop()
+	}
+	return nil, fmt.Errorf("host port %s: %w", c.Port, err)
+}
+
+// placeHost finds the TAP that was left, or makes it in the daemon's namespace.
+func placeHost(c HostConfig) (at place, fresh bool, err error) {
+	here, err := openPlace("")
+	if err != nil {
+		return place{}, false, err
+	}
+	l, err := here.link(c.Name)
+	if err != nil {
+		here.close()
+		return place{}, false, err
+	}
+	if l != nil {
+		if m := parseMark(l.Attrs().Alias); m.role != roleHost || m.of != c.Port {
+			here.close()
+			return place{}, false, fmt.Errorf("%s: %w (its alias is %q): name the host port otherwise", c.Name, ErrForeign, l.Attrs().Alias)
+		}
+		return here, false, nil
+	}
+	namedPlaces(func(_ string, p place) bool {
+		l, err := p.link(c.Name)
+		if err != nil || l == nil {
+			return false
+		}
+		if m := parseMark(l.Attrs().Alias); m.role != roleHost || m.of != c.Port {
+			return false
+		}
+		ns, err := netns.GetFromPath(fmt.Sprintf("/proc/self/fd/%d", int(p.ns)))
+		if err == nil {
+			at, err = placeOf(ns)
+		}
+		return err == nil
+	})
+	if at.Handle != nil {
+		here.close()
+		return at, false, nil
+	}
+	if err := makeTAP(c.Name, 0, -1, false); err != nil {
+		here.close()
+		return place{}, false, err
+	}
+	return here, true, nil
+}
+
+// settle gives the kernel side what c says. A device that weft has just made has
+// everything still to come; of one that was left only the differences are changed.
+func (h *Host) settle(c HostConfig, fresh bool) error {
+	if err := h.move(c.NetNS); err != nil {
+		return err
+	}
+	at, l, err := h.where()
+	if err != nil {
+		return err
+	}
+	defer at.close()
+	if err := setUpTAP(at.Handle, l, mark{role: roleHost, of: c.Port}, c.MTU); err != nil {
+		return err
+	}
+	var mac [6]byte
+	c.MAC.Put(mac[:])
+	if c.MAC != 0 && frame.MACFrom(l.Attrs().HardwareAddr) != c.MAC {
+		if err := at.LinkSetHardwareAddr(l, mac[:]); err != nil {
+			return fmt.Errorf("set MAC %s: %w", c.MAC, explain(err))
+		}
+	}
+	if err := h.address(at, l, c.Addresses, fresh); err != nil {
+		return err
+	}
+	if err := at.LinkSetUp(l); err != nil {
+		return fmt.Errorf("set up: %w", explain(err))
+	}
+	if l, err = at.LinkByIndex(l.Attrs().Index); err != nil {
+		return err
+	}
+	h.config, h.mac = c, frame.MACFrom(l.Attrs().HardwareAddr)
+	return nil
+}
+
+// move brings the kernel side to the named namespace. Marked first, it is found
+// again after a crash at any moment.
+func (h *Host) move(name string) error {
+	if name == "" {
+		return nil
+	}
+	from, l, err := h.where()
+	if err != nil {
+		return err
+	}
+	defer from.close()
+	to, err := openPlace(name)
+	if err != nil || from.ns.Equal(to.ns) {
+		return err
+	}
+	defer to.close()
+	if err := from.LinkSetNsFd(l, int(to.ns)); err != nil {
+		return fmt.Errorf("move to namespace %s: %w", name, explain(err))
+	}
+	return nil
+}
+
+// where returns the namespace and device of the kernel side, whoever moved or
+// renamed it.
+func (h *Host) where() (place, netlink.Link, error) {
+	fd, err := unix.IoctlRetInt(h.keep, unix.TUNGETDEVNETNS)
+	if err != nil {
+		return place{}, nil, fmt.Errorf("find its namespace: %w", err)
+	}
+	at, err := placeOf(netns.NsHandle(fd))
+	if err != nil {
+		return place{}, nil, err
+	}
+	ifr, err := unix.NewIfreq("")
+	if err == nil {
+		err = unix.IoctlIfreq(h.keep, unix.TUNGETIFF, ifr)
+	}
+	var l netlink.Link
+	if err == nil {
+		l, err = at.LinkByName(ifr.Name())
+	}
+	if err != nil {
+		at.close()
+		return place{}, nil, fmt.Errorf("find its device: %w", err)
+	}
+	return at, l, nil
+}
+
+// address makes the addresses those of want. Others go if weft gave them; of a TAP
+// that was left it is not known who did, and they go if the port has any address.
+func (h *Host) address(at place, l netlink.Link, want []netip.Prefix, fresh bool) error {
+	have, err := dump(func() ([]netlink.Addr, error) { return at.AddrList(l, netlink.FAMILY_ALL) })
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
+	given := h.config.Addresses
+	adopted := !fresh && h.config.Name == "" && len(want) > 0
+	for _, a := range have {
+		p := prefix(a.IPNet)
+		stays := slices.Contains(want, p) || a.Scope != unix.RT_SCOPE_UNIVERSE
+		if stays || !adopted && !slices.Contains(given, p) {
+			continue
+		}
+		if err := at.AddrDel(l, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return fmt.Errorf("remove address %s: %w", p, explain(err))
+		}
+	}
+	for _, p := range want {
+		a := netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
+		if err := at.AddrReplace(l, &a); err != nil {
+			return fmt.Errorf("add address %s: %w", p, explain(err))
+		}
+	}
+	return nil
+}
+
+func prefix(n *net.IPNet) netip.Prefix {
+	a, _ := netip.AddrFromSlice(n.IP)
+	bits, _ := n.Mask.Size()
+	return netip.PrefixFrom(a.Unmap(), bits)
+}
+
+// Update changes addresses and MTU in place; other changes need a new Host.
+func (h *Host) Update(c HostConfig) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	old := h.config
+	if c.Name != old.Name || c.Port != old.Port || c.NetNS != old.NetNS || c.Offloads != old.Offloads || c.MAC != old.MAC {
+		return fmt.Errorf("host port %s: only addresses and MTU change in place", old.Port)
+	}
+	at, l, err := h.where()
+	if err != nil {
+		return fmt.Errorf("host port %s: %w", c.Port, err)
+	}
+	defer at.close()
+	err = inOrder(
+		func() error { return setUpTAP(at.Handle, l, mark{role: roleHost, of: c.Port}, c.MTU) },
+		func() error { return h.address(at, l, c.Addresses, false) },
+	)
+	if err != nil {
+		return fmt.Errorf("host port %s: %w", c.Port, err)
+	}
+	h.config = c
+	return nil
+}
+
+// Queues returns the TAP's queues.
+func (h *Host) Queues() []*Queue { return []*Queue{h.queue} }
+
+// Features returns what may be left undone in frames sent there.
+func (h *Host) Features() frame.Features { return h.features }
+
+// MAC returns the address of the kernel side.
+func (h *Host) MAC() frame.MAC {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.mac
+}
+
+// Close removes the TAP, wherever its kernel side is. Safe to call twice.
+func (h *Host) Close() error {
+	h.once.Do(func() {
+		if h.keep >= 0 {
+			// No longer persistent, it goes with its last descriptor.
+			if err := unix.IoctlSetInt(h.keep, unix.TUNSETPERSIST, 0); err != nil && !errors.Is(err, unix.EBADFD) {
+				h.closed = fmt.Errorf("remove host port: %w", err)
+			}
+		}
+		h.closed = errors.Join(h.closed, h.drop())
+	})
+	return h.closed
+}
+
+// Release closes the descriptors and leaves the TAP in the kernel, for whoever opens
+// it next. Of Close and Release the first decides.
+func (h *Host) Release() error {
+	h.once.Do(func() { h.closed = h.drop() })
+	return h.closed
+}
+
+// drop gives up the descriptors.
+func (h *Host) drop() error {
+	var err error
+	if h.keep >= 0 {
+		err = unix.Close(h.keep)
+		h.keep = -1
+	}
+	if h.queue != nil {
+		err = errors.Join(err, h.queue.Close())
+	}
+	return err
+}

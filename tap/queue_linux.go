@@ -1,0 +1,181 @@
+package tap
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"weft/frame"
+)
+
+// batchBytes bounds what one Recv returns: of superframes one or two, so that they
+// are still in the processor's cache when they are sent. Measured better than 256 KiB.
+const batchBytes = 64 << 10
+
+// A Queue is a vswitch.Queue over a TAP's descriptor. The descriptor has one reader
+// at a time: two would reorder a flow. What is sent goes to the same descriptor, or
+// by a packet socket straight to the netdev behind it.
+type Queue struct {
+	fd      int
+	header  int    // bytes of virtio-net header in front of each frame; 0: none
+	name    string // of the TAP
+	out     *socket
+	refused atomic.Uint64
+	closed  atomic.Bool
+}
+
+// newQueue opens the TAP name.
+func newQueue(name string, offloads bool) (*Queue, frame.Features, error) {
+	fd, f, err := openTAP(name, offloads)
+	if err != nil {
+		return nil, 0, err
+	}
+	q := &Queue{fd: fd, name: name}
+	if offloads {
+		q.header = frame.VirtioLen
+	}
+	return q, f, nil
+}
+
+// Recv implements vswitch.Queue. It makes one read(2) a frame, and one more to find
+// the device empty.
+func (q *Queue) Recv(bufs []*frame.Buf) (int, error) {
+	total := 0
+	for i, b := range bufs {
+		n, errno := q.read(b)
+		switch errno {
+		case 0:
+			total += n
+		case unix.EAGAIN, unix.EINTR:
+			return i, nil
+		case unix.EINVAL: // a kind of segmentation that the header cannot say
+			b.Drop(frame.DropBadOffload)
+		case unix.EFAULT: // longer than any Buf
+			b.Drop(frame.DropOversize)
+		default:
+			return i, q.dead("read", errno)
+		}
+		if total >= batchBytes {
+			return i + 1, nil
+		}
+	}
+	return len(bufs), nil
+}
+
+// read receives one frame, header and all, with one copy and no allocation. The Go
+// poller has no part in it: the descriptor never blocks.
+func (q *Queue) read(b *frame.Buf) (int, syscall.Errno) {
+	p := b.Space(q.header)
+	r, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(q.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+	if errno != 0 {
+		return 0, errno
+	}
+	n := int(r) - q.header
+	if n < 0 || int(r) > len(p) {
+		return 0, unix.EFAULT
+	}
+	if q.header > 0 {
+		b.Offload.Decode(p)
+	}
+	b.Received(n)
+	return n, 0
+}
+
+// Send implements vswitch.Queue. A frame that the kernel refuses, because its
+// header lies or it exceeds the MTU, does not count as taken, and the rest goes on:
+// see Refused.
+func (q *Queue) Send(bufs []*frame.Buf) (int, error) {
+	taken := 0
+	for len(bufs) > 0 {
+		n, errno := q.write(bufs)
+		taken += n
+		bufs = bufs[n:]
+		switch judge(errno) {
+		case sent:
+		case full:
+			return taken, nil
+		case gone:
+			return taken, q.dead("write", errno)
+		case refused:
+			q.refused.Add(1)
+			bufs = bufs[1:]
+		}
+	}
+	return taken, nil
+}
+
+// write sends some frames, and returns the error of the first that was not sent.
+func (q *Queue) write(bufs []*frame.Buf) (int, syscall.Errno) {
+	if q.out != nil {
+		return q.out.send(bufs)
+	}
+	b := bufs[0]
+	p := b.WithHeader(q.header)
+	if q.header > 0 {
+		b.Offload.Encode(p)
+	}
+	_, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(q.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+	if errno != 0 {
+		return 0, errno
+	}
+	return 1, 0
+}
+
+// A fate is what an error says of a frame that was to be sent.
+type fate int
+
+const (
+	sent    fate = iota
+	full         // the device takes no more now
+	refused      // the device never takes this one
+	gone         // the device never takes any
+)
+
+func judge(errno syscall.Errno) fate {
+	switch errno {
+	case 0:
+		return sent
+	case unix.EAGAIN, unix.ENOBUFS, unix.ENOMEM, unix.EINTR:
+		return full
+	case unix.EIO, unix.ENETDOWN: // the link is down, which may change
+		return full
+	case unix.EBADFD, unix.EBADF, unix.ENODEV, unix.ENXIO:
+		return gone
+	}
+	return refused
+}
+
+// dead is the error of a queue whose device is gone.
+func (q *Queue) dead(op string, errno syscall.Errno) error {
+	if q.closed.Load() {
+		return fmt.Errorf("%s %s: %w", op, q.name, os.ErrClosed)
+	}
+	return fmt.Errorf("%s %s: %w: %w", op, q.name, ErrNoDevice, errno)
+}
+
+// Refused returns how many frames the kernel would not take because their header
+// contradicts them, or they are longer than the MTU.
+func (q *Queue) Refused() uint64 { return q.refused.Load() }
+
+// FD implements vswitch.Queue.
+func (q *Queue) FD() int { return q.fd }
+
+// Close implements vswitch.Queue. Safe to call twice.
+func (q *Queue) Close() error {
+	if q.closed.Swap(true) {
+		return nil
+	}
+	err := unix.Close(q.fd)
+	if q.out != nil {
+		err = errors.Join(err, unix.Close(q.out.fd))
+	}
+	if err != nil {
+		return fmt.Errorf("close %s: %w", q.name, err)
+	}
+	return nil
+}
