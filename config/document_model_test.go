@@ -240,7 +240,7 @@ func TestDocumentAgreesWithTheObviousTwin(t *testing.T) {
 			err = set(d, list, "new", v)
 			s.lists[list] = append(s.lists[list], entry)
 			last := s.lists[list][len(s.lists[list])-2]["name"]
-			head, tail = s.around(list, last)
+			_, tail = s.around(list, last)
 			head = was[:len(was)-len(tail)]
 		}
 		if err != nil {

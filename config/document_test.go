@@ -169,6 +169,10 @@ func TestDocumentEditsTheText(t *testing.T) {
 		"all flow":           {"{networks: [{name: a, mode: isolated}]}\n", lab, "{networks: [{name: a, mode: isolated}, {name: lab, mode: isolated}]}\n"},
 		"all flow, empty":    {"{networks: []}\n", lab, "{networks: [{name: lab, mode: isolated}]}\n"},
 		"all flow, new list": {"{networks: [{name: lab, mode: isolated}]}\n", port, "{networks: [{name: lab, mode: isolated}], ports: [{name: vm1, network: lab}]}\n"},
+		"byte order mark": {
+			"\ufeffnetworks: [{name: a, mode: isolated}]", lab,
+			"\ufeffnetworks: [{name: a, mode: isolated}, {name: lab, mode: isolated}]",
+		},
 		"line ends of DOS": {
 			"networks:\r\n- name: a\r\n  mode: isolated\r\n", lab,
 			"networks:\r\n- name: a\r\n  mode: isolated\r\n- name: lab\r\n  mode: isolated\r\n",

@@ -52,11 +52,17 @@ func (f Faults) In(file string) []string {
 	return lines
 }
 
+// maxFaults is more than anybody reads, and less than fills a log.
+const maxFaults = 1000
+
 // err returns the faults in the document's order, or nil if there are none.
 func (f Faults) err() error {
 	if len(f) == 0 {
 		return nil
 	}
 	slices.SortStableFunc(f, func(a, b Fault) int { return a.Line - b.Line })
+	if more := len(f) - maxFaults; more > 0 {
+		f = append(f[:maxFaults:maxFaults], Fault{Text: fmt.Sprintf("and %d faults more", more)})
+	}
 	return f
 }

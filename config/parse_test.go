@@ -125,6 +125,7 @@ func TestParseAccepts(t *testing.T) {
 		"one MAC on two networks":       "networks: [{name: a, mode: isolated}, {name: b, mode: isolated}]\nports: [{name: p, network: a, mac: 52:54:00:00:00:01}, {name: q, network: b, mac: 52:54:00:00:00:01}]",
 		"point to point":                "networks: [{name: a, mode: isolated}]\nports: [{name: p, network: a, type: host, addresses: [10.0.0.0/31, 10.0.0.9/32]}]",
 		"several uplinks":               "networks: [{name: a, mode: bridged, uplinks: [eth0, eth1]}, {name: b, mode: bridged, uplink: eth2}]",
+		"byte order mark":               "\ufeffnetworks: []",
 		"windows line ends":             "networks:\r\n  - name: a\r\n    mode: isolated\r\nports:\r\n  - {name: p, network: a}\r\n",
 	} {
 		t.Run(name, func(t *testing.T) { mustParse(t, text) })
@@ -183,6 +184,13 @@ func TestParseBoundsWhatKeepsTheParserBusy(t *testing.T) {
 			}
 			faults(t, err)
 		})
+	}
+}
+
+func TestParseLeavesOutFaultsThatNobodyReads(t *testing.T) {
+	_, err := config.Parse([]byte("ports:\n" + strings.Repeat("- {name: vm1}\n", 5000)))
+	if lines := faults(t, err).Lines(); len(lines) != 1001 || lines[1000] != "and 8999 faults more" {
+		t.Errorf("%d lines, the last: %s", len(lines), lines[len(lines)-1])
 	}
 }
 

@@ -29,6 +29,9 @@ func newSource(data []byte) (*source, error) {
 		return nil, err
 	}
 	s := &source{data: data, lines: []int{0}}
+	if bytes.HasPrefix(data, []byte(byteOrderMark)) {
+		s.lines[0] = len(byteOrderMark)
+	}
 	for i, c := range data {
 		if c == '\n' {
 			s.lines = append(s.lines, i+1)

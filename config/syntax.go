@@ -18,11 +18,13 @@ import (
 const MaxSize = 1 << 20
 
 // The YAML parser takes time that grows with the square of the nesting and of an
-// entry's length. These bounds keep the worst document of MaxSize below a second.
+// entry's length. These bounds keep the worst document of MaxSize near a second.
 const (
-	maxDepth = 32    // brackets, or dashes and the like in a row
-	maxEntry = 10000 // tokens from one dash or brace to the next
+	maxDepth = 32   // brackets, or dashes and the like in a row
+	maxEntry = 1000 // tokens from one dash or brace to the next
 )
+
+const byteOrderMark = "\ufeff"
 
 // syntax returns the root of the document's tree, or nil if it is empty.
 func syntax(data []byte) (root ast.Node, faults Faults) {
@@ -36,8 +38,9 @@ func syntax(data []byte) (root ast.Node, faults Faults) {
 	if f := readable(data); f != nil {
 		return nil, Faults{*f}
 	}
-	// The lexer counts some line ends of DOS twice.
-	tokens := lexer.Tokenize(strings.ReplaceAll(string(data), "\r\n", "\n"))
+	// The lexer counts some line ends of DOS twice, and takes a byte order mark for text.
+	text := strings.TrimPrefix(string(data), byteOrderMark)
+	tokens := lexer.Tokenize(strings.ReplaceAll(text, "\r\n", "\n"))
 	if f := bounded(tokens); f != nil {
 		return nil, Faults{*f}
 	}
