@@ -10,6 +10,10 @@ import (
 	"syscall"
 )
 
+// ErrReadOnly says that the file's mode forbids edits. The switch may still be
+// changed without it.
+var ErrReadOnly = errors.New("read-only")
+
 // Load reads the document at path. What is wrong with its content comes as Faults,
 // what is wrong with the file as an error that names the remedy.
 func Load(path string) (*Document, error) {

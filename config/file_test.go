@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,6 +98,9 @@ func TestSaveRefuses(t *testing.T) {
 		if err := config.Save(path, []byte("new")); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q in it", path, err, want)
 		}
+	}
+	if err := config.Save(locked, []byte("new")); !errors.Is(err, config.ErrReadOnly) {
+		t.Errorf("got %v, want ErrReadOnly", err)
 	}
 	holds(t, locked, "old")
 	alone(t, dir, 1)
