@@ -37,9 +37,6 @@ func Load(path string) (*Document, error) {
 	return NewDocument(data)
 }
 
-// ErrReadOnly says that the file may not be written.
-var ErrReadOnly = errors.New("read-only")
-
 // Save puts data in the place of the file at path: Stage and Commit.
 func Save(path string, data []byte) error {
 	s, err := Stage(path, data)

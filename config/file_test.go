@@ -73,6 +73,29 @@ func TestSaveReplacesAndKeepsModeOwnerAndLink(t *testing.T) {
 	alone(t, dir, 2)
 }
 
+func TestStageWaitsForCommit(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "weft.yaml")
+	if err := config.Save(path, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	for _, commit := range []bool{false, true} {
+		s, err := config.Stage(path, []byte("new"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		holds(t, path, "old")
+		if commit {
+			if err := s.Commit(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.Discard()
+		alone(t, dir, 1)
+	}
+	holds(t, path, "new")
+}
+
 func TestSaveMakesAFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "weft.yaml")
 	if err := config.Save(path, []byte("text")); err != nil {
