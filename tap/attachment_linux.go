@@ -16,7 +16,8 @@ import (
 type attachment struct {
 	device     netlink.Link
 	hook       hook
-	qdisc      bool // weft made the device's clsact qdisc
+	changed    bool // hook.prepare changed the device just now
+	qdisc      bool // weft made the device's clsact qdisc, now or earlier
 	companions []*companion
 
 	once   sync.Once
@@ -37,11 +38,10 @@ func attachTo(name string, mtu int, roles ...role) (*attachment, error) {
 	if a.qdisc, err = a.removeOther(roles); err != nil {
 		return nil, err
 	}
-	changed, err := a.hook.prepare(l)
-	if err != nil {
+	if a.changed, err = a.hook.prepare(l); err != nil {
 		return nil, err
 	}
-	a.qdisc = a.qdisc || changed
+	a.qdisc = a.qdisc || a.changed
 	for _, r := range roles {
 		if err := a.open(mark{role: r, of: name, qdisc: a.qdisc}, mtu); err != nil {
 			return nil, errors.Join(err, a.abandon())
@@ -147,12 +147,18 @@ func (a *attachment) features() frame.Features {
 }
 
 // abandon ends an attachment that could not be completed. What an earlier process
-// left stays, so that guests' frames still do not reach the host.
+// left stays, so that guests' frames still do not reach the host; it may even be
+// that of a daemon that is running.
 func (a *attachment) abandon() error {
-	if slices.ContainsFunc(a.companions, func(c *companion) bool { return !c.fresh }) {
+	switch left := func(c *companion) bool { return !c.fresh }; {
+	case slices.ContainsFunc(a.companions, left):
 		return a.Release()
+	case len(a.companions) > 0:
+		return a.Close()
+	case a.changed:
+		return clsact{}.restore(a.device)
 	}
-	return a.Close()
+	return nil
 }
 
 // Release closes the descriptors and leaves all else in the kernel, for whoever

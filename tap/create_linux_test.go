@@ -30,17 +30,16 @@ func TestCreateSetsWhatSpecSays(t *testing.T) {
 		isolate(t)
 		must(t, Create(test.spec))
 		out := run(t, nil, "ip", "-d", "link", "show", "dev", "vm1")
-		multi := "multi_queue off"
-		if test.spec.Queues > 1 {
-			multi = "multi_queue on"
-		}
-		for _, want := range []string{"tun type tap", "persist on", "mtu 1400", "qlen 2000", "alias weft: port p1", "qdisc noop", multi, test.owner, test.group} {
+		for _, want := range []string{"tun type tap", "persist on", "mtu 1400", "qlen 2000", "alias weft: port p1", "qdisc noqueue", test.owner, test.group} {
 			if !strings.Contains(out, want) {
 				t.Errorf("%+v: no %q in\n%s", test.spec, want, out)
 			}
 		}
 		if test.owner == "" && strings.Contains(out, " user ") || test.group == "" && strings.Contains(out, " group 5678") {
 			t.Errorf("%+v: an owner or group too much in\n%s", test.spec, out)
+		}
+		if strings.Contains(out, "multi_queue") != (test.spec.Queues > 1) {
+			t.Errorf("%+v: multi_queue is wrong in\n%s", test.spec, out)
 		}
 		v6, err := os.ReadFile("/proc/sys/net/ipv6/conf/vm1/disable_ipv6")
 		if err != nil || string(v6) != "1\n" {

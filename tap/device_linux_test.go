@@ -81,7 +81,8 @@ func TestDeviceCarriesOffloadsWhole(t *testing.T) {
 		defer da.Close()
 		defer db.Close()
 		var r relay
-		r.start(t, port{queue: da.Queues()[0]}, port{queue: db.Queues()[0]})
+		stop := r.start(t, port{queue: da.Queues()[0]}, port{queue: db.Queues()[0]})
+		defer stop()
 		run(t, &a, "ping", "-c", "3", "-i", "0.01", "-W", "5", "10.7.0.2")
 		run(t, &a, "ping", "-c", "3", "-i", "0.01", "-W", "5", "fd07::2")
 		transfer(t, a, b, "10.7.0.2")
@@ -244,7 +245,7 @@ func TestDeviceLeavesOthersFiltersAlone(t *testing.T) {
 		eachHook(t, func(t *testing.T) {
 			newVeth(t, "a0", newPlace(t), "eth0")
 			run(t, nil, "tc", "qdisc", "add", "dev", "a0", "clsact")
-			run(t, nil, "tc", "filter", "add", "dev", "a0", "ingress", "pref", "7", "matchall", "action", "ok")
+			run(t, nil, "tc", "filter", "add", "dev", "a0", "ingress", "pref", "7", "bpf", "bytecode", "1,6 0 0 0")
 			checkClose(t, state(t))
 		})
 	})
@@ -256,9 +257,9 @@ func TestDeviceLeavesOthersFiltersAlone(t *testing.T) {
 			if hookName() == "tap.tcx" {
 				run(t, nil, "tc", "qdisc", "add", "dev", "a0", "clsact")
 			}
-			run(t, nil, "tc", "filter", "add", "dev", "a0", "ingress", "pref", "7", "matchall", "action", "ok")
+			run(t, nil, "tc", "filter", "add", "dev", "a0", "ingress", "pref", "7", "bpf", "bytecode", "1,6 0 0 0")
 			must(t, d.Close())
-			if s := state(t); !strings.Contains(s, "filter ingress matchall 7") || strings.Contains(s, "wf-") || strings.Contains(s, "program") {
+			if s := state(t); !strings.Contains(s, "filter ingress bpf 7") || strings.Contains(s, "wf-") || strings.Contains(s, "program") {
 				t.Errorf("after Close:\n%s", s)
 			}
 		})
@@ -270,7 +271,7 @@ func TestDeviceLeavesOthersFiltersAlone(t *testing.T) {
 		defer func() { hooks = saved }()
 		newVeth(t, "a0", newPlace(t), "eth0")
 		run(t, nil, "tc", "qdisc", "add", "dev", "a0", "clsact")
-		run(t, nil, "tc", "filter", "add", "dev", "a0", "egress", "pref", "87", "matchall", "action", "ok")
+		run(t, nil, "tc", "filter", "add", "dev", "a0", "egress", "pref", "87", "bpf", "bytecode", "1,6 0 0 0")
 		before := state(t)
 		if _, err := AttachDevice("a0", 1500); !errors.Is(err, ErrBusy) {
 			t.Errorf("AttachDevice: %v, want ErrBusy", err)

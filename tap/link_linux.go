@@ -80,11 +80,9 @@ func newLink(l netlink.Link) Link {
 	}
 }
 
-// hasCarrier trusts the operational state too: some drivers set only the one.
-func hasCarrier(a *netlink.LinkAttrs) bool {
-	return a.RawFlags&unix.IFF_LOWER_UP != 0 && a.OperState != netlink.OperDown &&
-		a.OperState != netlink.OperLowerLayerDown
-}
+// hasCarrier does not ask for the operational state, which follows up to a second
+// later.
+func hasCarrier(a *netlink.LinkAttrs) bool { return a.RawFlags&unix.IFF_LOWER_UP != 0 }
 
 // dump repeats a netlink dump that a change of links interrupted, which happens
 // all the time on a busy host.
