@@ -86,9 +86,7 @@ func (p *port) member() member {
 		return m
 	}
 	m.id, m.features, m.queues = p.id, p.att.Features(), len(p.att.Queues())
-	if h, ok := p.att.(hostPort); ok {
-		m.mac = h.MAC()
-	}
+	m.mac = p.mac(p.att)
 	switch {
 	case p.forwarding() == vswitch.Forwarding:
 		m.state = stateUp

@@ -139,14 +139,19 @@ func (p *port) switchConfig(att attachment) vswitch.PortConfig {
 		Name: p.cfg.Name, Network: p.net.fid, Queues: att.Queues(), Features: att.Features(),
 		MTU: portMTU(p.net, p.link), Stations: p.cfg.Stations, State: p.forwarding(),
 	}
-	var own []frame.MAC
-	if h, ok := att.(hostPort); ok {
-		own = append(own, h.MAC())
-	} else if p.cfg.MAC != 0 {
-		own = append(own, p.cfg.MAC)
+	if mac := p.mac(att); mac != 0 {
+		c.Static = append(c.Static, mac)
 	}
-	c.Static = p.net.staticOf(p.cfg.Name, own...)
+	c.Static = p.net.staticOf(p.cfg.Name, c.Static...)
 	return c
+}
+
+// mac returns the address that is known to live at the port, or 0.
+func (p *port) mac(att attachment) frame.MAC {
+	if p.cfg.Type == config.PortHost {
+		return att.(hostPort).MAC()
+	}
+	return p.cfg.MAC
 }
 
 // forwarding follows the link. A host port whose kernel side is in another
