@@ -46,9 +46,6 @@ func (h IPv4) Src() netip.Addr { return netip.AddrFrom4([4]byte(h[12:])) }
 // Dst returns the destination address.
 func (h IPv4) Dst() netip.Addr { return netip.AddrFrom4([4]byte(h[16:])) }
 
-// Checksum returns the header checksum.
-func (h IPv4) Checksum() uint16 { return binary.BigEndian.Uint16(h[10:]) }
-
 // UpdateChecksum computes the header checksum anew.
 func (h IPv4) UpdateChecksum() {
 	binary.BigEndian.PutUint16(h[10:], 0)

@@ -55,20 +55,22 @@ type Offload struct {
 // see Buf.CheckOffload.
 func (o *Offload) Decode(h []byte) {
 	_ = h[9]
-	// Most frames carry nothing: two loads instead of seven.
+	// Most frames carry nothing: one load instead of seven.
 	if binary.LittleEndian.Uint64(h) == 0 {
 		*o = Offload{}
 		return
 	}
 	*o = Offload{
-		NeedsCsum:  h[0]&flagNeedsCsum != 0,
-		DataValid:  h[0]&flagDataValid != 0,
-		GSO:        GSO(h[1] &^ gsoECN),
-		ECN:        h[1]&gsoECN != 0,
-		HdrLen:     binary.LittleEndian.Uint16(h[2:]),
-		SegSize:    binary.LittleEndian.Uint16(h[4:]),
-		CsumStart:  binary.LittleEndian.Uint16(h[6:]),
-		CsumOffset: binary.LittleEndian.Uint16(h[8:]),
+		NeedsCsum: h[0]&flagNeedsCsum != 0,
+		DataValid: h[0]&flagDataValid != 0,
+		GSO:       GSO(h[1] &^ gsoECN),
+		ECN:       h[1]&gsoECN != 0,
+		HdrLen:    binary.LittleEndian.Uint16(h[2:]),
+		SegSize:   binary.LittleEndian.Uint16(h[4:]),
+	}
+	if o.NeedsCsum { // else the two mean nothing
+		o.CsumStart = binary.LittleEndian.Uint16(h[6:])
+		o.CsumOffset = binary.LittleEndian.Uint16(h[8:])
 	}
 }
 

@@ -76,17 +76,11 @@ func (h TCP) SetSeq(n uint32) { binary.BigEndian.PutUint32(h[4:], n) }
 // HeaderLen returns the length of the header with its options, in bytes.
 func (h TCP) HeaderLen() int { return int(h[12]>>4) * 4 }
 
-// Flags returns the control bits.
-func (h TCP) Flags() uint8 { return h[13] }
-
 // ClearFlags clears control bits.
 func (h TCP) ClearFlags(f uint8) { h[13] &^= f }
 
 // UDP is a datagram seen from its header on (RFC 768), at least 8 bytes.
 type UDP []byte
-
-// Len returns the length of the datagram, header included, in bytes.
-func (h UDP) Len() int { return int(binary.BigEndian.Uint16(h[4:])) }
 
 // SetLen sets the length of the datagram, header included, in bytes.
 func (h UDP) SetLen(n int) { binary.BigEndian.PutUint16(h[4:], uint16(n)) }
@@ -96,9 +90,6 @@ type ICMP []byte
 
 // Type returns the message's type.
 func (h ICMP) Type() uint8 { return h[0] }
-
-// Code returns the message's code.
-func (h ICMP) Code() uint8 { return h[1] }
 
 // ID returns the identifier of an echo message.
 func (h ICMP) ID() uint16 { return binary.BigEndian.Uint16(h[4:]) }

@@ -32,7 +32,8 @@ type Superframe struct {
 // Timestamp is the TCP option that most segments carry (RFC 7323), with padding.
 func Timestamp() []layers.TCPOption {
 	return []layers.TCPOption{
-		{OptionType: layers.TCPOptionKindNop}, {OptionType: layers.TCPOptionKindNop},
+		{OptionType: layers.TCPOptionKindNop},
+		{OptionType: layers.TCPOptionKindNop},
 		{OptionType: layers.TCPOptionKindTimestamps, OptionLength: 10, OptionData: []byte{1, 2, 3, 4, 5, 6, 7, 8}},
 	}
 }
