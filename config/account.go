@@ -34,10 +34,14 @@ var HostAccounts = Accounts{
 // None stands for no owner or no group, as TUNSETOWNER and TUNSETGROUP have it.
 const None = -1
 
-// IDs returns the numbers of the port's owner and group. An owner left out is root,
-// a group left out is None.
+// IDs returns the numbers of the port's owner and group. The kernel lets those open a
+// TAP who are its owner, if it has one, and in its group, if it has one; so with a
+// group alone the owner is None, and with neither it is root.
 func (a Accounts) IDs(p *Port) (uid, gid int, err error) {
 	gid = None
+	if p.Group != "" {
+		uid = None
+	}
 	if p.Owner != "" {
 		if uid, err = a.id(a.User, p.Owner); err != nil {
 			return 0, None, fmt.Errorf("no user %q on this host (create it, or give a number): %w", p.Owner, err)

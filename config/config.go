@@ -57,8 +57,8 @@ type Port struct {
 	Network   string         `yaml:"network"`
 	Type      PortType       `yaml:"type"`      // default tap
 	Device    string         `yaml:"device"`    // the netdev's name; default: the port's name
-	Owner     string         `yaml:"owner"`     // tap: user (name or number) who may open it; default root
-	Group     string         `yaml:"group"`     // tap: group (name or number) who may open it
+	Owner     string         `yaml:"owner"`     // tap: user (name or number) who may open it; default root, or nobody in particular if a group is given
+	Group     string         `yaml:"group"`     // tap: group (name or number) whose members may open it; with an owner too, both are needed
 	Queues    int            `yaml:"queues"`    // tap: queue pairs that the guest opens; default 1
 	MAC       frame.MAC      `yaml:"mac"`       // tap, device: the guest's address, made a static entry; host: address of the host's side
 	Addresses []netip.Prefix `yaml:"addresses"` // host: addresses of the host's side

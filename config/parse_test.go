@@ -222,7 +222,7 @@ func TestAccountsResolveOwners(t *testing.T) {
 	for _, p := range []struct {
 		owner, group string
 		uid, gid     int
-	}{{"", "", 0, config.None}, {"qemu", "qemu", 64055, 64055}, {"107", "0", 107, 0}} {
+	}{{"", "", 0, config.None}, {"qemu", "qemu", 64055, 64055}, {"", "qemu", config.None, 64055}, {"107", "0", 107, 0}} {
 		uid, gid, err := a.IDs(&config.Port{Owner: p.owner, Group: p.group})
 		if uid != p.uid || gid != p.gid || err != nil {
 			t.Errorf("%+v: got %d %d %v", p, uid, gid, err)

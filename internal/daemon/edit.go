@@ -120,6 +120,9 @@ func (d *Daemon) edit(what string, op control.Op, runtime bool, has func(*config
 // replaceLocked runs doc from now on and writes file, if not nil, in place of the
 // daemon's. Either both happen or neither.
 func (d *Daemon) replaceLocked(doc, file *config.Document) (api.Applied, error) {
+	if err := config.HostAccounts.Check(doc.Config()); err != nil {
+		return api.Applied{}, faults(err)
+	}
 	commit := func() error { return nil }
 	if file != nil {
 		staged, err := config.Stage(d.opts.ConfigPath, file.Bytes())

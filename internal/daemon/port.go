@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/user"
-	"strconv"
 
 	"go.uber.org/zap"
 
@@ -171,45 +169,11 @@ func (p *port) hostConfig() tap.HostConfig {
 }
 
 func (p *port) spec() (tap.Spec, error) {
-	uid, err := ownerID(p.cfg.Owner, func(name string) (string, error) {
-		u, err := user.Lookup(name)
-		if err != nil {
-			return "", err
-		}
-		return u.Uid, nil
-	})
-	if err != nil {
-		return tap.Spec{}, fmt.Errorf("owner: %w", err)
-	}
-	gid, err := ownerID(p.cfg.Group, func(name string) (string, error) {
-		g, err := user.LookupGroup(name)
-		if err != nil {
-			return "", err
-		}
-		return g.Gid, nil
-	})
-	if err != nil {
-		return tap.Spec{}, fmt.Errorf("group: %w", err)
-	}
+	uid, gid, err := config.HostAccounts.IDs(&p.cfg)
 	return tap.Spec{
 		Name: p.cfg.Device, Port: p.cfg.Name, Owner: uid, Group: gid,
 		Queues: p.cfg.Queues, MTU: p.net.cfg.MTU,
-	}, nil
-}
-
-// ownerID turns a user's or group's name or number into the number; "" is -1.
-func ownerID(s string, lookup func(string) (string, error)) (int, error) {
-	if s == "" {
-		return -1, nil
-	}
-	if id, err := strconv.Atoi(s); err == nil {
-		return id, nil
-	}
-	id, err := lookup(s)
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(id)
+	}, err
 }
 
 // waiting reports whether err is the state of a device that may yet come right by

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,14 +20,14 @@ type experiment struct {
 
 // A bench runs experiments.
 type bench struct {
-	newLab   func() (*lab, error)
+	ctx      context.Context
 	duration time.Duration // of the traffic of one run
 	rounds   int
 	progress io.Writer
 }
 
 // run makes all rounds of an experiment. A contestant that failed takes no further
-// part in it. It ends early only if ctx, that of the labs, does.
+// part in it. It ends early only with errInterrupted.
 func (b *bench) run(e experiment) (table, error) {
 	t := e.table
 	t.Rows = make([]row, len(e.contestants))
@@ -58,16 +59,20 @@ func (b *bench) run(e experiment) (table, error) {
 // errInterrupted ends a bench: the operator wants no more of it.
 var errInterrupted = errors.New("interrupted")
 
+// runLimit is how long a run may take beside its traffic before it has failed.
+const runLimit = time.Minute
+
 // once makes one run in a lab of its own.
 func (b *bench) once(e experiment, c contestant) (s sample, err error) {
-	l, err := b.newLab()
+	ctx, cancel := context.WithTimeout(b.ctx, 4*b.duration+runLimit)
+	defer cancel()
+	l, err := newLab(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
-		interrupted := l.ctx.Err() != nil
 		err = errors.Join(err, l.close())
-		if interrupted {
+		if b.ctx.Err() != nil {
 			err = errInterrupted
 		}
 	}()

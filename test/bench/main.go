@@ -55,13 +55,13 @@ func runBench() error {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
 	b := &bench{
-		newLab:   func() (*lab, error) { return newLab(ctx) },
+		ctx:      ctx,
 		duration: time.Duration(*seconds) * time.Second,
 		rounds:   *rounds,
 		progress: os.Stderr,
 	}
 	r := report{Machine: thisMachine(ctx), CPU: cpuMethod}
-	r.Tables, err = b.all(ctx, chosen, *without)
+	r.Tables, err = b.all(chosen, *without)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func runBench() error {
 }
 
 // all runs the chosen experiments.
-func (b *bench) all(ctx context.Context, chosen *regexp.Regexp, peersOnly bool) (results, error) {
+func (b *bench) all(chosen *regexp.Regexp, peersOnly bool) (results, error) {
 	var r results
 	for _, e := range []experiment{
 		b.tcpHost(), b.tcpDevice(), b.smallFrames(), b.idlePorts(), b.idleDaemon(), b.restart(),
@@ -92,7 +92,7 @@ func (b *bench) all(ctx context.Context, chosen *regexp.Regexp, peersOnly bool) 
 		r = append(r, t)
 	}
 	if !peersOnly && chosen.MatchString("in process") {
-		tables, err := b.inProcess(ctx)
+		tables, err := b.inProcess()
 		if err != nil {
 			return nil, err
 		}
@@ -114,7 +114,7 @@ func peersOf(contestants []contestant) []contestant {
 // tools are what the peers and the traffic need.
 var tools = []string{
 	"ip", "nsenter", "sysctl", "ping", "iperf3", "nft",
-	"ovs-vswitchd", "ovsdb-server", "ovs-vsctl", "vde_switch", "unixcmd",
+	"ovs-vswitchd", "ovsdb-server", "ovs-vsctl", "vde_switch",
 }
 
 // possible reports what keeps a bench from running, all of it, and sweeps the
@@ -130,7 +130,7 @@ func possible(withWeft bool) error {
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("missing %s (remedy: make bench-deps)", strings.Join(missing, ", "))
+		return fmt.Errorf("missing %s (remedy: test/deps.sh bench)", strings.Join(missing, ", "))
 	}
 	if _, err := os.Stat("go.mod"); err != nil {
 		return errors.New("not in the repository's root (remedy: make bench)")

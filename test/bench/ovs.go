@@ -22,8 +22,6 @@ func (o *openVSwitch) start(ports []port) error {
 	for _, p := range ports {
 		var err error
 		switch p.kind {
-		case host:
-			args = append(args, "--", "set", "interface", p.name, "type=tap")
 		case device:
 			err = o.lab.veth(p)
 		case tap:
@@ -33,6 +31,9 @@ func (o *openVSwitch) start(ports []port) error {
 			return err
 		}
 		args = append(args, "--", "add-port", "br0", p.name)
+		if p.kind == host {
+			args = append(args, "--", "set", "interface", p.name, "type=tap")
+		}
 	}
 	if err := o.vsctl(args...); err != nil {
 		return err

@@ -67,15 +67,18 @@ func (w *weftd) launch() error {
 	if err != nil {
 		return err
 	}
-	w.process, err = w.lab.start("sw", path, "--config", w.path("weft.yaml"),
-		"--socket", w.path("weft.sock"), "--state", w.path("state"))
+	w.process, err = w.lab.start("sw", path, "--config", w.path("weft.yaml"), "--socket", w.path("weft.sock"))
 	if err != nil {
 		return err
 	}
 	var status struct{ PID int }
-	return w.lab.until("weftd's API", func() bool {
+	err = w.lab.until("weftd's API", func() bool {
 		return w.process.ended() || w.get("/v1/status", &status) == nil && status.PID == w.process.cmd.Process.Pid
 	})
+	if err == nil && w.process.ended() {
+		return fmt.Errorf("weftd has ended: %s", w.process.out.tail())
+	}
+	return err
 }
 
 // get asks the API.

@@ -104,7 +104,7 @@ func everySecond(t *testing.T, out string) {
 func TestFailedApplyChangesNothing(t *testing.T) {
 	h := newHouse(t)
 	a, _ := h.container("ct1", 13), h.container("ct2", 14)
-	h.hv.Run("ip link add taken type dummy")
+	h.hv.Run("ip link add taken type bridge")
 	const document = `
 networks:
   - {name: lab, mode: isolated, ageing: 200s}

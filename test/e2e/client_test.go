@@ -134,11 +134,12 @@ func TestClientAnswersPeopleAndPrograms(t *testing.T) {
 // the learned ones only.
 func TestStaticEntriesHold(t *testing.T) {
 	h := newHouse(t)
-	a, b := h.container("ct1", 13), h.container("ct2", 14)
+	a := h.container("ct1", 13)
+	h.container("ct2", 14)
 	w := h.hv.Weftd(twoContainers)
 	w.Up("ct1", "ct2")
 	h.talks(a, 14)
-	addr := h.macOf(b, "eth0")
+	addr := mac(14)
 	w.MustWeft("fdb", "add", "lab", addr, "ct2")
 	w.MustWeft("fdb", "flush", "lab")
 	if s := w.Stations("lab"); len(s) != 1 || !s[0].Static || s[0].Port != "ct2" || s[0].MAC.String() != addr {

@@ -47,8 +47,7 @@ func TestVanishedDeviceComesBack(t *testing.T) {
 		t.Errorf("%d stations, want ct1's only", n)
 	}
 
-	h.Veth(h.hv, "ct2", b, "eth0")
-	b.Addresses("eth0", prefixes(14)...)
+	h.plug(b, "ct2", 14)
 	w.Up("ct2")
 	h.talks(a, 14)
 	if got := h.hv.Run("ip -br link"); len(strings.Fields(names(got))) != len(strings.Fields(names(links))) {
@@ -58,9 +57,8 @@ func TestVanishedDeviceComesBack(t *testing.T) {
 	t.Log("ten times in a row")
 	for range 10 {
 		h.hv.Run("ip link del ct2")
-		h.Veth(h.hv, "ct2", b, "eth0")
+		h.plug(b, "ct2", 14)
 	}
-	b.Addresses("eth0", prefixes(14)...)
 	w.Up("ct2")
 	h.talks(a, 14)
 }
@@ -126,13 +124,14 @@ func TestEnslavedDeviceIsLeftAlone(t *testing.T) {
 	h := newHouse(t)
 	a, b := h.container("ct1", 13), h.container("ct2", 14)
 	h.hv.Run("ip link add br0 type bridge && ip link set br0 up && ip link set ct2 master br0")
-	h.hv.Addresses("br0", prefixes(4)...)
+	h.hv.Addresses("br0", "172.16.9.1/24")
+	b.Addresses("eth0", "172.16.9.14/24")
 	w := h.hv.Weftd(twoContainers)
 	w.Up("ct1")
 	if p := w.PortIs("ct2", "waiting"); !strings.Contains(p.Detail, "br0") && !strings.Contains(p.Detail, "master") {
 		t.Errorf("detail of an enslaved device's port: %q, want it to say who has it", p.Detail)
 	}
-	h.Reaches(b, addresses(4)[0])
+	h.Reaches(b, "172.16.9.1")
 	h.silent(a, 14)
 
 	t.Log("the bridge lets go")

@@ -15,7 +15,7 @@ func TestExitLeavesNothing(t *testing.T) {
 	h := newHouse(t)
 	h.container("ct1", 13)
 	apart := h.NS("apart")
-	h.hv.Run("ip link add wf-foreign type dummy") // somebody else's, for all its name
+	h.hv.Run("ip link add wf-foreign type bridge") // somebody else's, for all its name
 	h.hv.Run("ip tuntap add tap-foreign mode tap")
 	before := h.snapshot()
 	w := h.hv.Weftd(fmt.Sprintf(everyPort, apart.Name))

@@ -31,7 +31,7 @@ func newBadGuest(t *testing.T, ports string) *badGuest {
 	b.tap = h.hv.OpenTAP("vm1")
 	b.w.Up("vm1", "ct1", "ct2")
 	b.talks(b.a, 14) // the victim is learned
-	b.victim = parseMAC(t, h.macOf(b.a, "eth0"))
+	b.victim = parseMAC(t, mac(13))
 	b.seen = b.a.Sniff("eth0")
 	return b
 }
@@ -99,7 +99,6 @@ func TestBadFramesAreCountedDrops(t *testing.T) {
 		{"segments without checksum", header(0, 1, 54, 1448, 0, 0), b.large, frame.DropBadOffload, "vm1"},
 		{"unknown type of segments", header(1, 9, 54, 1448, 34, 16), b.large, frame.DropBadOffload, "vm1"},
 		{"TCP over IPv6 that is UDP over IPv4", header(1, 4, 54, 1448, 34, 16), b.large, frame.DropBadOffload, "vm1"},
-		{"UDP fragments, which virtio withdrew", header(1, 3, 42, 1448, 34, 6), b.large, frame.DropBadOffload, "vm1"},
 		{"headers longer than the frame", header(1, 1, 65535, 1448, 60000, 16), b.large, frame.DropBadOffload, "vm1"},
 		{"group source", plain, func(frame.MAC) []byte { return ipv4(b.victim, 0x0100_5e00_0001, 100) }, frame.DropBadSource, "vm1"},
 		{"broadcast source", plain, func(frame.MAC) []byte { return ipv4(b.victim, frame.Broadcast, 100) }, frame.DropBadSource, "vm1"},
@@ -107,29 +106,27 @@ func TestBadFramesAreCountedDrops(t *testing.T) {
 		{"reserved destination", plain, func(src frame.MAC) []byte { return ipv4(0x0180_c200_0000, src, 100) }, frame.DropReserved, "vm1"},
 		{"PAUSE", plain, func(src frame.MAC) []byte { return ipv4(0x0180_c200_0001, src, 100) }, frame.DropReserved, "vm1"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			src := evil + frame.MAC(i)<<16
-			before := b.w.Counters(c.port)
-			const times = 5
-			refused := 0
-			for range times {
-				if b.tap.Send(c.header, c.frame(src)) != nil {
-					refused++
-				}
+		src := evil + frame.MAC(i)<<16
+		before := b.w.Counters(c.port)
+		const times = 5
+		refused := 0
+		for range times {
+			if b.tap.Send(c.header, c.frame(src)) != nil {
+				refused++
 			}
-			b.Until("all are accounted for", func() error {
-				after := b.w.Counters(c.port)
-				dropped := after.Drops[c.reason.String()] - before.Drops[c.reason.String()]
-				if n := refused + int(dropped) + int(kernelDrops(after)-kernelDrops(before)); n < times {
-					return fmt.Errorf("%d of %d: %d refused by the kernel, drops %v, kernel %v", n, times, refused, after.Drops, after.Kernel)
-				}
-				return nil
-			})
-			t.Logf("%d of %d refused by the kernel", refused, times)
-			if n := b.seen.From(src); n > 0 {
-				t.Errorf("%d of them came through", n)
+		}
+		b.Until(c.name+": all are accounted for", func() error {
+			after := b.w.Counters(c.port)
+			dropped := after.Drops[c.reason.String()] - before.Drops[c.reason.String()]
+			if n := refused + int(dropped) + int(kernelDrops(after)-kernelDrops(before)); n < times {
+				return fmt.Errorf("%d of %d: %d refused by the kernel, drops %v, kernel %v", n, times, refused, after.Drops, after.Kernel)
 			}
+			return nil
 		})
+		t.Logf("%s: %d of %d refused by the kernel", c.name, refused, times)
+		if n := b.seen.From(src); n > 0 {
+			t.Errorf("%s: %d of them came through", c.name, n)
+		}
 	}
 	b.talks(b.a, 14)
 

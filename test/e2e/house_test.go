@@ -46,7 +46,7 @@ func prefixes(station int) []string {
 	return []string{a[0] + "/24", a[1] + "/64"}
 }
 
-// mac is the address of the NIC that a guest has on a TAP.
+// mac is the address of the station's NIC.
 func mac(station int) string { return fmt.Sprintf("52:54:00:00:00:%02x", station) }
 
 // guest boots a virtual machine with one NIC on the TAP, with the station's addresses.
@@ -64,10 +64,18 @@ func (h *house) guest(tap string, station int) *lab.Guest {
 func (h *house) container(dev string, station int) *lab.NS {
 	h.Helper()
 	n := h.NS(dev)
-	h.Veth(h.hv, dev, n, "eth0")
-	n.Addresses("eth0", prefixes(station)...)
+	h.plug(n, dev, station)
 	n.Serve()
 	return n
+}
+
+// plug joins a container to the veth end dev on the hypervisor, as the station. It has
+// the same MAC address each time, as one that is plugged in again.
+func (h *house) plug(n *lab.NS, dev string, station int) {
+	h.Helper()
+	h.Veth(h.hv, dev, n, "eth0")
+	n.Run("ip link set eth0 address %s", mac(station))
+	n.Addresses("eth0", prefixes(station)...)
 }
 
 // talks checks that a station reaches the other one, which serves transfers, in

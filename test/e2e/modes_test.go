@@ -62,7 +62,7 @@ ports:
 	}
 	for m, port := range map[string]string{
 		mac(11): "vm1", mac(12): "vm2",
-		h.macOf(ct, "eth0"): "ct1", h.macOf(h.out, "eth0"): "nic0:wire", h.macOf(h.hv, "nic0"): "nic0:host",
+		mac(13): "ct1", h.macOf(h.out, "eth0"): "nic0:wire", h.macOf(h.hv, "nic0"): "nic0:host",
 	} {
 		if at[m] != port {
 			t.Errorf("weft fdb show: %s at port %q, want %s", m, at[m], port)
@@ -122,7 +122,7 @@ ports:
 	}
 
 	t.Log("not one frame of the isolated guests came to host or wire")
-	for _, m := range []string{mac(11), h.macOf(inside, "eth0"), h.macOf(elsewhere, "eth0")} {
+	for _, m := range []string{mac(11), mac(13), mac(14)} {
 		if n := atWire.From(parseMAC(t, m)); n > 0 {
 			t.Errorf("%d frames from %s on the wire, want 0", n, m)
 		}

@@ -96,6 +96,7 @@ func (g *Guest) Serve() {
 	if _, err := g.Start(g.agent() + " serve " + transferPort); err != nil {
 		g.lab.Fatalf("%v", err)
 	}
+	g.lab.listens(g)
 }
 
 func (g *Guest) agent() string { return "/bin/agent" }

@@ -179,6 +179,7 @@ func (n *NS) Background(name string, args ...string) (stop func()) {
 func (n *NS) Serve() {
 	n.lab.Helper()
 	n.Background(n.agent(), "serve", transferPort)
+	n.lab.listens(n)
 }
 
 func (n *NS) agent() string {

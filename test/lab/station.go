@@ -16,6 +16,16 @@ type Station interface {
 	agent() string
 }
 
+// listens waits until the station's server takes transfers.
+func (l *Lab) listens(s Station) {
+	l.Helper()
+	l.Until("agent serves", func() error {
+		// State 0A is LISTEN, 1B58 is port 7000.
+		_, err := s.Sh(l.Context(), "grep -q ':1B58 .* 0A ' /proc/net/tcp6")
+		return err
+	})
+}
+
 // Reaches waits until one ping from the station to addr is answered.
 func (l *Lab) Reaches(from Station, addr string) {
 	l.Helper()
