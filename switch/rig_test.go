@@ -1,0 +1,239 @@
+package vswitch
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"weft/frame"
+	"weft/frame/frametest"
+)
+
+// A rig is a Switch whose only worker is the test itself, and a clock that stands
+// still: what a frame causes has happened when send returns.
+type rig struct {
+	*Switch
+	t     testing.TB
+	w     *worker
+	clock time.Duration
+	net   FID // a network that is there from the start
+}
+
+func newRig(t testing.TB, c Config) *rig {
+	t.Helper()
+	c.Workers = 1
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{Switch: s, t: t}
+	s.now = func() time.Duration { return r.clock }
+	if r.w, err = newWorker(s, 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.w.poller.close(); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	r.net = r.network(NetworkConfig{Name: "lan"})
+	return r
+}
+
+func (r *rig) network(c NetworkConfig) FID {
+	r.t.Helper()
+	id, err := r.AddNetwork(c)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return id
+}
+
+// A plug is a port of a rig with a device that keeps what it is sent.
+type plug struct {
+	*device
+	id frame.PortID
+}
+
+// A device is a Queue that the rig calls without polling.
+type device struct {
+	fd, other *os.File     // a pipe, to have a descriptor
+	in        []*frame.Buf // to be received
+	sent      []sentFrame
+	bufs      []*frame.Buf // the Bufs last sent
+	room      int          // how many frames Send takes; negative: any number
+	sendErr   error
+	recvErr   error
+	closed    bool
+}
+
+func newDevice(t testing.TB) *device {
+	t.Helper()
+	fd, other, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &device{fd: fd, other: other, room: -1}
+}
+
+type sentFrame struct {
+	bytes   []byte
+	offload frame.Offload
+}
+
+func (d *device) Recv(bufs []*frame.Buf) (n int, err error) {
+	for n < len(bufs) && n < len(d.in) {
+		reason := d.in[n].Reason()
+		bufs[n].CopyFrom(d.in[n])
+		bufs[n].Drop(reason)
+		n++
+	}
+	d.in = d.in[n:]
+	if n == 0 {
+		err = d.recvErr
+	}
+	return n, err
+}
+
+func (d *device) Send(bufs []*frame.Buf) (int, error) {
+	n := len(bufs)
+	if d.room >= 0 {
+		n = min(n, d.room)
+		d.room -= n
+	}
+	d.bufs = append(d.bufs[:0], bufs...)
+	for _, b := range bufs[:n] {
+		d.sent = append(d.sent, sentFrame{bytes.Clone(b.Bytes()), b.Offload})
+		clear(b.WithHeader(frame.VirtioLen)[:frame.VirtioLen]) // as devices may
+	}
+	return n, d.sendErr
+}
+
+func (d *device) FD() int { return int(d.fd.Fd()) }
+
+func (d *device) Close() error {
+	d.closed = true
+	return errors.Join(d.fd.Close(), d.other.Close())
+}
+
+// port adds a forwarding port to the rig's network, if c names no other.
+func (r *rig) port(c PortConfig) *plug {
+	r.t.Helper()
+	if c.Network == 0 {
+		c.Network = r.net
+	}
+	d := newDevice(r.t)
+	if c.Queues == nil {
+		c.Queues = []Queue{d}
+	}
+	c.State = Forwarding
+	id, err := r.AddPort(c)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return &plug{d, id}
+}
+
+func (r *rig) ports(n int) []*plug {
+	r.t.Helper()
+	var list []*plug
+	for i := range n {
+		list = append(list, r.port(PortConfig{Name: fmt.Sprint("p", i+1)}))
+	}
+	return list
+}
+
+// send has the switch receive frames from a port, in batches.
+func (r *rig) send(p *plug, frames ...[]byte) {
+	r.t.Helper()
+	for _, f := range frames {
+		b := frame.NewBufs(1)[0]
+		b.SetBytes(f)
+		p.in = append(p.in, b)
+	}
+	r.pump(p)
+}
+
+func (r *rig) sendOffload(p *plug, f []byte, o frame.Offload) {
+	r.t.Helper()
+	b := frame.NewBufs(1)[0]
+	b.SetBytes(f)
+	b.Offload = o
+	p.in = append(p.in, b)
+	r.pump(p)
+}
+
+func (r *rig) pump(p *plug) {
+	r.t.Helper()
+	if latest := r.snap.Load(); latest != r.w.snap {
+		r.w.adopt(latest)
+	}
+	for _, q := range r.w.snap.polls[0] {
+		if q == nil || q.Queue != Queue(p.device) {
+			continue
+		}
+		r.w.serve(q)
+		for len(p.in) > 0 && !q.dead.Load() {
+			r.w.serve(q)
+		}
+	}
+}
+
+// expect compares what a port was sent since the last call.
+func (r *rig) expect(p *plug, want ...[]byte) {
+	r.t.Helper()
+	got := p.sent
+	p.sent = nil
+	if len(got) != len(want) {
+		r.t.Fatalf("port %d was sent %d frames, want %d", p.id, len(got), len(want))
+	}
+	for i := range got {
+		if !bytes.Equal(got[i].bytes, want[i]) {
+			r.t.Fatalf("port %d, frame %d:\ngot  %x\nwant %x", p.id, i, got[i].bytes, want[i])
+		}
+	}
+}
+
+func (r *rig) counters(p *plug) Counters {
+	r.t.Helper()
+	c, err := r.Counters(p.id)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return c
+}
+
+// expectDrops compares all drop counters of a port.
+func (r *rig) expectDrops(p *plug, want map[frame.Reason]uint64) {
+	r.t.Helper()
+	for reason, n := range r.counters(p).Drops {
+		if n != want[frame.Reason(reason)] {
+			r.t.Errorf("port %d: %d drops for %s, want %d", p.id, n, frame.Reason(reason), want[frame.Reason(reason)])
+		}
+	}
+}
+
+// where returns the port of a station, zero if it is not known.
+func (r *rig) where(id FID, mac frame.MAC) frame.PortID {
+	for _, st := range r.Stations(id) {
+		if st.MAC == mac {
+			return st.Port
+		}
+	}
+	return 0
+}
+
+// mac returns the nth test station's address, ether a frame from one to another.
+func mac(n int) frame.MAC { return 0x5254_0000_0000 + frame.MAC(n) }
+
+func ether(dst, src frame.MAC) []byte { return etherLen(dst, src, 100) }
+
+func etherLen(dst, src frame.MAC, length int) []byte {
+	return frametest.Ethernet(dst, src, 0x88b5, frametest.Payload(length-frame.EthernetLen))
+}
