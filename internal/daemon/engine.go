@@ -182,8 +182,11 @@ func (d *Daemon) Networks() []api.Network {
 		}
 		for _, u := range n.uplinks {
 			state, detail := u.wireStatus()
-			if state == stateUp {
+			switch state {
+			case stateUp:
 				state = "active"
+			case stateDown:
+				state = "no-carrier"
 			}
 			a.Uplinks = append(a.Uplinks, api.Uplink{Device: u.name, State: state, Detail: detail})
 		}
