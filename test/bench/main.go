@@ -44,6 +44,7 @@ func runBench() error {
 	without := flag.Bool("peers-only", false, "leave weft itself out")
 	check := flag.Bool("check", false, "exit with status 1 if a target is not reached")
 	out := flag.String("o", "docs/bench", "`folder` to write latest.md and latest.json to")
+	flag.StringVar(&binary, "weftd", binary, "`path` of the daemon under test")
 	flag.Parse()
 	chosen, err := regexp.Compile(*only)
 	if err != nil {

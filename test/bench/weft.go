@@ -18,8 +18,8 @@ type weftd struct {
 	process *process
 }
 
-// binary is the daemon under test, relative to the repository's root.
-const binary = "bin/weftd"
+// binary is the path of the daemon under test.
+var binary = "bin/weftd"
 
 func (w *weftd) path(name string) string { return filepath.Join(w.lab.dir, name) }
 

@@ -62,7 +62,6 @@ func TestRestartKeepsGuests(t *testing.T) {
 	apart := h.NS("apart")
 	w := h.hv.Weftd(fmt.Sprintf(everyPort, apart.Name))
 	g := h.guest("vm1", 11)
-	h.out.Serve()
 	w.Up("vm1", "ct1", "mgmt0", "nic0:wire", "nic0:host")
 	h.talks(g, outside)
 	links := h.hv.Run("ip -br link")

@@ -33,6 +33,8 @@ func newHouse(t *testing.T) *house {
 	l.Veth(h.hv, "nic0", h.out, "eth0")
 	h.hv.Addresses("nic0", prefixes(host)...)
 	h.out.Addresses("eth0", prefixes(outside)...)
+	h.hv.Serve()
+	h.out.Serve()
 	return h
 }
 

@@ -25,8 +25,6 @@ ports:
 		func() { vm1 = h.guest("vm1", 11) },
 		func() { h.guest("vm2", 12) },
 	)
-	h.hv.Serve()
-	h.out.Serve()
 	w.Up("vm1", "vm2", "ct1", "nic0:wire", "nic0:host")
 
 	for _, row := range []struct {
@@ -152,7 +150,6 @@ ports:
 	vm := h.guest("vm1", 11)
 	vm.Addresses("eth0", "172.16.9.11/24", "fd16:9::11/64")
 	w.Up("vm1", "mgmt0", "mgmt1", "mgmt2")
-	h.hv.Serve()
 	apart.Serve()
 	for _, addr := range []string{"172.16.9.1", "fd16:9::1", "172.16.9.2", "fd16:9::2", "172.16.9.3"} {
 		h.Reaches(vm, addr)

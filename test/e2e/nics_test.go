@@ -122,6 +122,8 @@ func TestStandbyUplinkTakesOver(t *testing.T) {
 		h.out.Run("ip link set %s master br0", port)
 	}
 	h.hv.Addresses("nic0", prefixes(host)...)
+	h.hv.Serve()
+	h.out.Serve()
 	w := h.hv.Weftd(`
 networks:
   - {name: lan, mode: bridged, uplinks: [nic0, nic1]}

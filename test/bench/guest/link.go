@@ -162,11 +162,12 @@ func (l *Link) Wait(timeout int) (bool, error) { return l.wait(unix.POLLIN, time
 
 func (l *Link) wait(events int16, timeout int) (bool, error) {
 	fds := []unix.PollFd{{Fd: int32(l.fd), Events: events}}
-	n, err := unix.Poll(fds, timeout)
-	if errors.Is(err, unix.EINTR) {
-		return false, nil
+	for {
+		n, err := unix.Poll(fds, timeout)
+		if !errors.Is(err, unix.EINTR) { // the Go runtime's own signals
+			return n > 0, err
+		}
 	}
-	return n > 0, err
 }
 
 // Close gives the NIC up.
