@@ -103,10 +103,14 @@ func TestClientAnswersPeopleAndPrograms(t *testing.T) {
 	h.talks(a, 14)
 	for _, args := range [][]string{
 		{"status"},
-		{"network", "list"}, {"network", "show", "lab"},
-		{"port", "list"}, {"port", "show", "ct1"},
-		{"fdb", "show"}, {"fdb", "show", "lab"},
-		{"counters"}, {"counters", "ct1"},
+		{"network", "list"},
+		{"network", "show", "lab"},
+		{"port", "list"},
+		{"port", "show", "ct1"},
+		{"fdb", "show"},
+		{"fdb", "show", "lab"},
+		{"counters"},
+		{"counters", "ct1"},
 		{"doctor"},
 		{"apply", "--dry-run"},
 	} {

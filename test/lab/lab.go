@@ -54,7 +54,7 @@ func New(t TB) *Lab {
 	}
 	l := &Lab{TB: t, id: fmt.Sprintf("%s%d", prefix(), labs.Add(1))}
 	before := hostLinks(l)
-	dir, err := os.MkdirTemp("", "wt-")
+	dir, err := os.MkdirTemp("", l.id+"-")
 	if err != nil {
 		t.Fatalf("lab: %v", err)
 	}
