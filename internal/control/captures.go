@@ -94,12 +94,11 @@ func (c *captures) join(port string, m vswitch.Mirror, gone func()) (leave func(
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := c.ports[port]
-	if f == nil || f.ctx.Err() != nil {
-		if f, err = c.openLocked(port); err != nil {
-			return nil, err
-		}
+	if f != nil && f.ctx.Err() == nil {
+		f.add(m)
+	} else if f, err = c.openLocked(port, m); err != nil {
+		return nil, err
 	}
-	f.add(m)
 	unwatch := context.AfterFunc(f.ctx, gone)
 	return func() {
 		unwatch()
@@ -115,9 +114,9 @@ func (c *captures) join(port string, m vswitch.Mirror, gone func()) (leave func(
 	}, nil
 }
 
-func (c *captures) openLocked(port string) (*fanout, error) {
+func (c *captures) openLocked(port string, m vswitch.Mirror) (*fanout, error) {
 	f := &fanout{}
-	f.mirrors.Store(&[]vswitch.Mirror{}) // frames may come before Mirror returns
+	f.mirrors.Store(&[]vswitch.Mirror{m}) // frames may come before Mirror returns
 	var gone context.CancelFunc
 	f.ctx, gone = context.WithCancel(context.Background())
 	// The engine may hold its own locks when it calls gone, so gone takes none.

@@ -15,31 +15,9 @@ func complete(p []byte, o frame.Offload) {
 	if !o.NeedsCsum || field+2 > len(p) {
 		return
 	}
-	sum := ^fold(p[start:])
+	sum := ^frame.Sum(p[start:], 0)
 	if sum == 0 {
 		sum = 0xffff // RFC 768: zero says that there is no checksum
 	}
 	binary.BigEndian.PutUint16(p[field:], sum)
-}
-
-// fold is the ones' complement sum of p (RFC 1071).
-func fold(p []byte) uint16 {
-	var sum uint64
-	for ; len(p) >= 4; p = p[4:] {
-		sum += uint64(binary.BigEndian.Uint32(p))
-	}
-	if len(p) >= 2 {
-		sum += uint64(binary.BigEndian.Uint16(p)) << 16
-		p = p[2:]
-		if len(p) == 1 {
-			sum += uint64(p[0]) << 8
-		}
-	} else if len(p) == 1 {
-		sum += uint64(p[0]) << 24
-	}
-	sum = sum>>32 + sum&0xffffffff
-	sum = sum>>32 + sum&0xffffffff
-	sum = sum>>16 + sum&0xffff
-	sum = sum>>16 + sum&0xffff
-	return uint16(sum)
 }

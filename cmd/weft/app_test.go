@@ -1,0 +1,214 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+	"go.uber.org/goleak"
+
+	"weft/internal/control"
+	"weft/internal/control/controltest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func TestMain(m *testing.M) {
+	time.Local = time.UTC // the golden files show times of day
+	goleak.VerifyTestMain(m)
+}
+
+// A result is what a call of weft left.
+type result struct {
+	status         int
+	stdout, stderr string
+}
+
+func weft(t *testing.T, stdin string, args ...string) result {
+	t.Helper()
+	var out, errs bytes.Buffer
+	a := &app{stdin: strings.NewReader(stdin), stdout: &out, stderr: &errs}
+	status := a.run(t.Context(), args)
+	return result{status, out.String(), errs.String()}
+}
+
+// golden compares with testdata/NAME.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%v (go test ./cmd/weft -update writes it)", err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", path, diff)
+	}
+}
+
+// Every command that shows something, as people and as programs see it.
+func TestOutput(t *testing.T) {
+	t.Setenv("WEFT_SOCKET", controltest.Serve(t, controltest.New()))
+	for name, line := range map[string]string{
+		"status":            "status",
+		"network-list":      "network list",
+		"network-show":      "network show lan",
+		"network-add":       "network add lan mode=bridged uplinks=eth0,eth1",
+		"port-list":         "port list",
+		"port-show":         "port show vm1",
+		"port-show-waiting": "port show vm2",
+		"port-delete":       "port delete vm1",
+		"fdb-show":          "fdb show",
+		"fdb-show-network":  "fdb show lab",
+		"fdb-add":           "fdb add lan 52:54:00:00:00:07 vm1",
+		"fdb-delete":        "fdb delete lan 52:54:00:00:00:07",
+		"fdb-flush":         "fdb flush lan --port vm1",
+		"counters":          "counters",
+		"counters-port":     "counters vm1",
+		"apply":             "apply",
+		"doctor":            "doctor",
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := weft(t, "", strings.Fields(line)...)
+			golden(t, name+".txt", r.stdout+r.stderr)
+			r = weft(t, "", append(strings.Fields(line), "--json")...)
+			golden(t, name+".json", r.stdout)
+		})
+	}
+}
+
+func TestCommandsAskTheEngine(t *testing.T) {
+	e := controltest.New()
+	t.Setenv("WEFT_SOCKET", controltest.Serve(t, e))
+	document := filepath.Join(t.TempDir(), "weft.yaml")
+	if err := os.WriteFile(document, []byte("networks: []"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]string{
+		"network add lan mode=bridged mtu=9000 uplinks=eth0,eth1 ageing=60s":   `edit network lan op=2 map[string]interface {}{"ageing":"60s", "mode":"bridged", "mtu":9000, "uplinks":[]interface {}{"eth0", "eth1"}} runtime=false`,
+		"network set lan mtu= --runtime":                                       `edit network lan op=3 map[string]interface {}{"mtu":interface {}(nil)} runtime=true`,
+		"network delete lan":                                                   `edit network lan op=4 map[string]interface {}(nil) runtime=false`,
+		"port add vm1":                                                         `edit port vm1 op=2 map[string]interface {}{} runtime=false`,
+		"port add h type=host addresses=10.0.0.1/24,fd00::1/64 offloads=off":   `edit port h op=2 map[string]interface {}{"addresses":[]interface {}{"10.0.0.1/24", "fd00::1/64"}, "offloads":false, "type":"host"} runtime=false`,
+		"port set eth0:wire mac=52:54:00:00:00:01 queues=2 owner=libvirt-qemu": `edit port eth0:wire op=3 map[string]interface {}{"mac":"52:54:00:00:00:01", "owner":"libvirt-qemu", "queues":2} runtime=false`,
+		"port delete vm1 --runtime":                                            `edit port vm1 op=4 map[string]interface {}(nil) runtime=true`,
+		"fdb add lan 52-54-00-00-00-07 vm1":                                    `add station lan 52:54:00:00:00:07 vm1`,
+		"fdb delete lan 52:54:00:00:00:07":                                     `delete station lan 52:54:00:00:00:07`,
+		"fdb flush":                                                            `flush "" ""`,
+		"fdb flush lan --port vm1":                                             `flush "lan" "vm1"`,
+		"apply":                                                                `apply "" dry=false runtime=false`,
+		"apply --dry-run -f " + document:                                       `apply "networks: []" dry=true runtime=false`,
+		"apply --runtime -f -":                                                 `apply "ports: []" dry=false runtime=true`,
+	} {
+		r := weft(t, "ports: []", strings.Fields(line)...)
+		if r.status != exitDone {
+			t.Errorf("weft %s: status %d: %s", line, r.status, r.stderr)
+		}
+		if got := strings.Join(e.Calls(), "\n"); got != want {
+			t.Errorf("weft %s asked\n%s, want\n%s", line, got, want)
+		}
+	}
+}
+
+func TestExitStatus(t *testing.T) {
+	e := controltest.New()
+	e.Fail(control.Faults{"networks[0].mtu: 7 is too small (want 68–65521)", "ports[1].type: unknown"})
+	t.Setenv("WEFT_SOCKET", controltest.Serve(t, e))
+	for _, tt := range []struct {
+		line   string
+		status int
+		stderr string // it has this
+	}{
+		{"status", exitDone, ""},
+		{"version", exitDone, ""},
+		{"--help", exitDone, ""},
+		{"port set --help", exitDone, ""},
+		{"doctor", exitFailed, "doctor: 1 error"},
+		{"network show none", exitFailed, "network none: not found"},
+		{"capture none", exitFailed, "port none: not found"},
+		{"apply", exitFailed, "weft: the document is wrong\n  networks[0].mtu: 7 is too small (want 68–65521)\n  ports[1].type: unknown\n"},
+		{"apply -f /nonexistent", exitFailed, "/nonexistent: no such file"},
+		{"status --socket /nonexistent/weft.sock", exitFailed, "cannot reach weftd at /nonexistent/weft.sock: no such file or directory (is the service running? systemctl status weftd)"},
+		{"", exitUsage, "weft wants a command"},
+		{"bogus", exitUsage, `unknown command "bogus"`},
+		{"network", exitUsage, "weft network wants a command"},
+		{"network bogus", exitUsage, `unknown command "bogus" for "weft network"`},
+		{"status more", exitUsage, "unknown command"},
+		{"network show", exitUsage, "accepts 1 arg(s)"},
+		{"network list --wide", exitUsage, "unknown flag: --wide"},
+		{"network set lan", exitUsage, "requires at least 2 arg(s)"},
+		{"network set lan mtu", exitUsage, `"mtu" is not KEY=VALUE`},
+		{"network set lan name=x", exitUsage, `unknown key "name" (want `},
+		{"network set lan mtu=big", exitUsage, `mtu=big: "big" is not a whole number`},
+		{"network set lan mtu=1 mtu=2", exitUsage, "mtu is given twice"},
+		{"port set h offloads=maybe", exitUsage, `"maybe" is neither true nor false`},
+		{"fdb add lan x vm1", exitUsage, `"x" is not a MAC address`},
+		{"apply --runtime", exitUsage, "--runtime wants -f FILE"},
+		{"apply -f /dev/null", exitUsage, "/dev/null is empty"},
+		{"capture vm1 -s -1", exitUsage, "want a number of bytes"},
+		{"counters --watch --interval 0s", exitUsage, "want more than 0s"},
+		{"completion tcsh", exitUsage, "tcsh"},
+	} {
+		r := weft(t, "", strings.Fields(tt.line)...)
+		if r.status != tt.status || !strings.Contains(r.stderr, tt.stderr) {
+			t.Errorf("weft %s: status %d, stderr %q; want %d, %q", tt.line, r.status, r.stderr, tt.status, tt.stderr)
+		}
+		if (r.status == exitUsage) != strings.Contains(r.stderr, "usage: weft") {
+			t.Errorf("weft %s: status %d, stderr %q: usage and status differ", tt.line, r.status, r.stderr)
+		}
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, errs bytes.Buffer
+	a := &app{stdout: &out, stderr: &errs}
+	status := a.run(ctx, []string{"status", "--socket", controltest.Serve(t, controltest.New())})
+	if status != exitFailed || errs.String() != "weft: interrupted\n" {
+		t.Errorf("status %d, %q", status, errs.String())
+	}
+}
+
+// Each command says what it is for, and its examples are command lines it takes.
+func TestHelp(t *testing.T) {
+	a := &app{}
+	example := regexp.MustCompile(`weft ([^|>\n]*)`)
+	var visit func(c *cobra.Command)
+	visit = func(c *cobra.Command) {
+		if c.Short == "" {
+			t.Errorf("%s: no short help", c.CommandPath())
+		}
+		if c.HasParent() && !c.HasSubCommands() && c.Args == nil {
+			t.Errorf("%s: takes any arguments", c.CommandPath())
+		}
+		for _, m := range example.FindAllStringSubmatch(c.Example, -1) {
+			found, rest, err := a.root().Find(strings.Fields(m[1]))
+			if err == nil {
+				err = found.ParseFlags(rest)
+			}
+			if err == nil {
+				err = found.ValidateArgs(found.Flags().Args())
+			}
+			if err != nil {
+				t.Errorf("%s: example %q: %v", c.CommandPath(), m[0], err)
+			}
+		}
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+	}
+	visit(a.root())
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"weft/internal/control/controltest"
+)
+
+func TestCompletionScripts(t *testing.T) {
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		r := weft(t, "", "completion", shell)
+		if r.status != exitDone || !strings.Contains(r.stdout, "__complete") {
+			t.Errorf("%s: status %d, %d bytes, %s", shell, r.status, len(r.stdout), r.stderr)
+		}
+		path, err := exec.LookPath(shell)
+		if err != nil {
+			continue // the shell's own judgement is an extra
+		}
+		cmd := exec.CommandContext(t.Context(), path, "-n")
+		cmd.Stdin = strings.NewReader(r.stdout)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s -n: %v\n%s", shell, err, out)
+		}
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	t.Setenv("WEFT_SOCKET", controltest.Serve(t, controltest.New()))
+	for line, want := range map[string]string{
+		"port show ":                    "vm1 vm2 eth0:wire",
+		"port show vm1 ":                "",
+		"capture ":                      "vm1 vm2 eth0:wire",
+		"capture eth":                   "eth0:wire",
+		"network delete ":               "lan lab",
+		"network add ":                  "",
+		"network add new mode=":         "mode=bridged mode=isolated",
+		"network set lan mt":            "mtu=",
+		"network set lan mtu=1 ":        "ageing= mode= stations= uplinks=",
+		"network set lan ageing=":       "",
+		"port set vm1 network=":         "network=lan network=lab",
+		"port set vm1 type=d":           "type=device",
+		"fdb add lan ":                  "",
+		"fdb add lan 52:54:00:00:00:1 ": "vm1 vm2 eth0:wire",
+		"fdb flush --port ":             "vm1 vm2 eth0:wire",
+		"completion ":                   "bash zsh fish",
+	} {
+		words := strings.Fields(line)
+		if strings.HasSuffix(line, " ") {
+			words = append(words, "")
+		}
+		r := weft(t, "", append([]string{"__complete"}, words...)...)
+		part := words[len(words)-1]
+		var got []string
+		for offer := range strings.Lines(r.stdout) {
+			word, _, _ := strings.Cut(strings.TrimSpace(offer), "\t")
+			if !strings.HasPrefix(word, ":") && strings.HasPrefix(word, part) { // as the shells do
+				got = append(got, word)
+			}
+		}
+		if g := strings.Join(got, " "); g != want {
+			t.Errorf("%q completes to %q, want %q", line, g, want)
+		}
+	}
+}
+
+// Without a daemon completion offers nothing, and says nothing into the prompt.
+func TestCompletionWithoutDaemon(t *testing.T) {
+	t.Setenv("WEFT_SOCKET", "/nonexistent/weft.sock")
+	r := weft(t, "", "__complete", "port", "show", "")
+	if r.status != exitDone || r.stdout != ":4\n" {
+		t.Errorf("status %d, %q", r.status, r.stdout)
+	}
+}
