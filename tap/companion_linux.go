@@ -42,7 +42,13 @@ func openCompanion(m mark, mtu int) (*companion, error) {
 		}
 	}
 	c.link = l
-	if c.queue, c.features, err = newQueue(name, true); err == nil {
+	c.queue, c.features, err = newQueue(name, true)
+	if err == nil {
+		// An old companion regains its carrier by the opening, but carries frames only
+		// after a delay of the kernel's, unless it comes up anew.
+		err = netlink.LinkSetDown(l)
+	}
+	if err == nil {
 		disableIPv6(l)
 		err = setUpTAP(&netlink.Handle{}, l, c.mark, mtu)
 	}

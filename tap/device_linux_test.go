@@ -83,8 +83,8 @@ func TestDeviceCarriesOffloadsWhole(t *testing.T) {
 		var r relay
 		stop := r.start(t, port{queue: da.Queues()[0]}, port{queue: db.Queues()[0]})
 		defer stop()
-		run(t, &a, "ping", "-c", "3", "-i", "0.01", "-W", "5", "10.7.0.2")
-		run(t, &a, "ping", "-c", "3", "-i", "0.01", "-W", "5", "fd07::2")
+		ping(t, &a, 3, "10.7.0.2")
+		ping(t, &a, 3, "fd07::2")
 		transfer(t, a, b, "10.7.0.2")
 		transfer(t, b, a, "fd07::1")
 		if r.superframes.Load() == 0 || r.partial.Load() == 0 {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -196,6 +197,29 @@ func run(t testing.TB, p *place, name string, args ...string) string {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 	return string(out)
+}
+
+// pingArgs asks for n replies to pings every 10 ms. Without -w, ping gives the last
+// reply no more than twice the time of the others.
+func pingArgs(n int, to string) []string {
+	return []string{"-c", strconv.Itoa(n), "-i", "0.01", "-w", "20", to}
+}
+
+// ping sends n pings, of which none may be lost or doubled.
+func ping(t testing.TB, from *place, n int, to string) {
+	t.Helper()
+	checkPing(t, n, run(t, from, "ping", pingArgs(n, to)...))
+}
+
+// checkPing lets ping ask once more when a reply is late, as long as all come.
+func checkPing(t testing.TB, n int, out string) {
+	t.Helper()
+	for i := 1; i <= n; i++ {
+		if strings.Count(out, fmt.Sprintf("icmp_seq=%d ", i)) != 1 {
+			t.Errorf("ping %d was lost or doubled:\n%s", i, out)
+			return
+		}
+	}
 }
 
 // testType is the EtherType of frames that only these tests send (IEEE 802, local

@@ -35,6 +35,7 @@ type Host struct {
 	mu     sync.Mutex
 	config HostConfig // guarded by mu
 	mac    frame.MAC  // guarded by mu
+	mark   mark
 
 	once   sync.Once
 	closed error
@@ -45,12 +46,12 @@ type Host struct {
 // in the daemon's namespace, in c.NetNS, or in any named namespace it was moved to,
 // where it stays unless c.NetNS names another.
 func OpenHost(c HostConfig) (*Host, error) {
-	at, fresh, err := placeHost(c)
+	at, m, fresh, err := placeHost(c)
 	if err != nil {
 		return nil, err
 	}
 	defer at.close()
-	h := &Host{keep: -1}
+	h := &Host{keep: -1, mark: m}
 	err = at.do(func() (err error) {
 		h.queue, h.features, err = newQueue(c.Name, c.Offloads)
 		return err
@@ -73,46 +74,55 @@ func OpenHost(c HostConfig) (*Host, error) {
 }
 
 // placeHost finds the TAP that was left, or makes it in the daemon's namespace.
-func placeHost(c HostConfig) (at place, fresh bool, err error) {
+func placeHost(c HostConfig) (at place, m mark, fresh bool, err error) {
 	here, err := openPlace("")
 	if err != nil {
-		return place{}, false, err
+		return place{}, mark{}, false, err
 	}
-	l, err := here.link(c.Name)
+	home, err := here.inode()
+	m = mark{role: roleHost, of: c.Port, home: home}
+	var found bool
+	if err == nil {
+		found, err = here.holds(c.Name, m)
+	}
+	if err == nil && !found {
+		if there, ok := findNamed(c.Name, m); ok {
+			here.close()
+			return there, m, false, nil
+		}
+		fresh = true
+		err = makeTAP(c.Name, 0, -1, false)
+	}
 	if err != nil {
 		here.close()
-		return place{}, false, err
+		return place{}, mark{}, false, err
 	}
-	if l != nil {
-		if m := parseMark(l.Attrs().Alias); m.role != roleHost || m.of != c.Port {
-			here.close()
-			return place{}, false, fmt.Errorf("%s: %w (its alias is %q): name the host port otherwise", c.Name, ErrForeign, l.Attrs().Alias)
-		}
-		return here, false, nil
+	return here, m, fresh, nil
+}
+
+// holds reports whether the namespace has the device, with that mark.
+func (p place) holds(name string, m mark) (bool, error) {
+	l, err := p.link(name)
+	if l == nil {
+		return false, err
 	}
-	namedPlaces(func(_ string, p place) bool {
-		l, err := p.link(c.Name)
-		if err != nil || l == nil {
-			return false
+	if parseMark(l.Attrs().Alias) != m {
+		return false, fmt.Errorf("%s: %w (its alias is %q): name the host port otherwise", name, ErrForeign, l.Attrs().Alias)
+	}
+	return true, nil
+}
+
+// findNamed looks for the device in the namespaces of ip-netns(8).
+func findNamed(name string, m mark) (at place, found bool) {
+	namedPlaces(func(ns string, p place) bool {
+		if has, err := p.holds(name, m); err == nil && has {
+			var err error
+			at, err = openPlace(ns)
+			found = err == nil
 		}
-		if m := parseMark(l.Attrs().Alias); m.role != roleHost || m.of != c.Port {
-			return false
-		}
-		ns, err := netns.GetFromPath(fmt.Sprintf("/proc/self/fd/%d", int(p.ns)))
-		if err == nil {
-			at, err = placeOf(ns)
-		}
-		return err == nil
+		return found
 	})
-	if at.Handle != nil {
-		here.close()
-		return at, false, nil
-	}
-	if err := makeTAP(c.Name, 0, -1, false); err != nil {
-		here.close()
-		return place{}, false, err
-	}
-	return here, true, nil
+	return at, found
 }
 
 // settle gives the kernel side what c says. A device that weft has just made has
@@ -126,7 +136,7 @@ func (h *Host) settle(c HostConfig, fresh bool) error {
 		return err
 	}
 	defer at.close()
-	if err := setUpTAP(at.Handle, l, mark{role: roleHost, of: c.Port}, c.MTU); err != nil {
+	if err := setUpTAP(at.Handle, l, h.mark, c.MTU); err != nil {
 		return err
 	}
 	var mac [6]byte
@@ -245,7 +255,7 @@ func (h *Host) Update(c HostConfig) error {
 	}
 	defer at.close()
 	err = inOrder(
-		func() error { return setUpTAP(at.Handle, l, mark{role: roleHost, of: c.Port}, c.MTU) },
+		func() error { return setUpTAP(at.Handle, l, h.mark, c.MTU) },
 		func() error { return h.address(at, l, c.Addresses, false) },
 	)
 	if err != nil {

@@ -64,7 +64,7 @@ func TestHostPorts(t *testing.T) {
 		ports := []port{{queue: h.Queues()[0]}, {queue: d.Queues()[0]}}
 		if offloads {
 			stop := r.start(t, ports...)
-			run(t, &there, "ping", "-c", "3", "-i", "0.01", "-W", "5", "172.16.9.2")
+			ping(t, &there, 3, "172.16.9.2")
 			transfer(t, there, other, "172.16.9.2")
 			transfer(t, other, there, "172.16.9.1")
 			if r.superframes.Load() == 0 {

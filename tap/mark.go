@@ -3,6 +3,7 @@ package tap
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"strconv"
 	"strings"
 )
 
@@ -27,18 +28,23 @@ type mark struct {
 	role   role
 	of     string // name of the port; of the device, for companions
 	qdisc  bool   // companions: weft also made the clsact qdisc of the device
+	home   uint64 // host ports: inode of the daemon's namespace, wherever they are moved
 	absent bool   // the device carries no mark: weft did not make it
 }
 
 const (
 	markPrefix = "weft: "
 	markQdisc  = " (with clsact)"
+	markHome   = " from net:"
 )
 
 func (m mark) String() string {
 	s := markPrefix + string(m.role) + " " + m.of
 	if m.qdisc {
 		s += markQdisc
+	}
+	if m.home != 0 {
+		s += markHome + strconv.FormatUint(m.home, 10)
 	}
 	return s
 }
@@ -54,9 +60,11 @@ func parseMark(alias string) mark {
 		return mark{absent: true}
 	}
 	rest, qdisc := strings.CutSuffix(rest, markQdisc)
+	rest, inode, _ := strings.Cut(rest, markHome)
+	home, _ := strconv.ParseUint(inode, 10, 64)
 	for _, r := range []role{rolePort, roleHost, roleCompanion, roleWireCompanion, roleHostCompanion} {
 		if of, ok := strings.CutPrefix(rest, string(r)+" "); ok {
-			return mark{role: r, of: of, qdisc: qdisc}
+			return mark{role: r, of: of, qdisc: qdisc, home: home}
 		}
 	}
 	return mark{absent: true}

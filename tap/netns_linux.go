@@ -8,6 +8,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 )
 
 const namedNamespaces = "/run/netns"
@@ -42,6 +43,15 @@ func placeOf(ns netns.NsHandle) (place, error) {
 		return place{}, fmt.Errorf("enter namespace: %w: CAP_SYS_ADMIN is needed", err)
 	}
 	return place{ns, h}, nil
+}
+
+// inode tells a namespace from others for as long as it lives.
+func (p place) inode() (uint64, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(p.ns), &st); err != nil {
+		return 0, fmt.Errorf("look at namespace: %w", err)
+	}
+	return st.Ino, nil
 }
 
 func (p place) close() {

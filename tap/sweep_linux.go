@@ -25,16 +25,7 @@ func Sweep(keep func(device string) bool) ([]string, error) {
 	for _, l := range all {
 		s.port(&netlink.Handle{}, l, "")
 	}
-	namedPlaces(func(name string, p place) bool {
-		links, err := dump(p.LinkList)
-		if err != nil {
-			s.errs = append(s.errs, fmt.Errorf("namespace %s: list links: %w", name, err))
-		}
-		for _, l := range links {
-			s.port(p.Handle, l, name)
-		}
-		return false
-	})
+	s.moved()
 	return s.removed, errors.Join(s.errs...)
 }
 
@@ -98,6 +89,34 @@ func (s *sweep) programs(all []netlink.Link) {
 		}
 		s.did(removePrograms(l, s.qdisc[name]), "programs of %s", name)
 	}
+}
+
+// moved removes the host ports that were moved to named namespaces. Those of the
+// daemon of another namespace are not ours.
+func (s *sweep) moved() {
+	here, err := openPlace("")
+	if err != nil {
+		s.errs = append(s.errs, err)
+		return
+	}
+	defer here.close()
+	home, err := here.inode()
+	if err != nil {
+		s.errs = append(s.errs, err)
+		return
+	}
+	namedPlaces(func(name string, p place) bool {
+		links, err := dump(p.LinkList)
+		if err != nil {
+			s.errs = append(s.errs, fmt.Errorf("namespace %s: list links: %w", name, err))
+		}
+		for _, l := range links {
+			if m := parseMark(l.Attrs().Alias); m.role == roleHost && m.home == home {
+				s.port(p.Handle, l, name)
+			}
+		}
+		return false
+	})
 }
 
 func (s *sweep) port(h *netlink.Handle, l netlink.Link, namespace string) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -75,19 +74,15 @@ func TestUplinkJoinsGuestWireHost(t *testing.T) {
 		l := newLab(t)
 		_, r := l.attach(t)
 		for _, pair := range []struct {
-			name string
 			from *place
 			to   string
 		}{
-			{"guest to wire", &l.guest, "20"}, {"wire to guest", &l.wire, "30"},
-			{"guest to host", &l.guest, "10"}, {"host to guest", nil, "30"},
-			{"host to wire", nil, "20"}, {"wire to host", &l.wire, "10"},
+			{&l.guest, "20"}, {&l.wire, "30"},
+			{&l.guest, "10"}, {nil, "30"},
+			{nil, "20"}, {&l.wire, "10"},
 		} {
 			for _, net := range []string{"10.7.0.", "fd07::"} {
-				out := run(t, pair.from, "ping", "-c", "5", "-i", "0.01", "-W", "5", net+pair.to)
-				if !strings.Contains(out, "5 received") || strings.Contains(out, "DUP") {
-					t.Errorf("%s by %s:\n%s", pair.name, net, out)
-				}
+				ping(t, pair.from, 5, net+pair.to)
 			}
 		}
 		host, err := openPlace("")
@@ -147,7 +142,7 @@ func TestUplinkCopiesBroadcastOnce(t *testing.T) {
 			}
 		}
 		// What comes late comes twice.
-		run(t, &l.guest, "ping", "-c", "2", "-i", "0.05", "10.7.0.20")
+		ping(t, &l.guest, 2, "10.7.0.20")
 		for _, s := range stations {
 			if n := s.ear.count(t); n != 0 {
 				t.Errorf("%s got %d broadcasts more", s.name, n)
@@ -273,14 +268,14 @@ func TestUplinkKeepsMacvlanAndFollowsMAC(t *testing.T) {
 		must(t, err)
 		addAddresses(t, other.Handle, mv, "10.7.0.11/24")
 		must(t, other.LinkSetUp(mv))
-		run(t, &l.wire, "ping", "-c", "3", "-i", "0.01", "-W", "5", "10.7.0.11")
+		ping(t, &l.wire, 3, "10.7.0.11")
 
 		run(t, nil, "ip", "link", "set", "dev", "nic0", "address", "02:00:00:00:00:11")
 		if got := u.HostMAC().String(); got != "02:00:00:00:00:11" {
 			t.Errorf("HostMAC = %s after the change", got)
 		}
-		run(t, &l.wire, "ping", "-c", "3", "-i", "0.01", "-W", "5", "10.7.0.10")
-		run(t, &l.guest, "ping", "-c", "3", "-i", "0.01", "-W", "5", "10.7.0.10")
+		ping(t, &l.wire, 3, "10.7.0.10")
+		ping(t, &l.guest, 3, "10.7.0.10")
 	})
 }
 
@@ -327,8 +322,6 @@ func uplinkChild() error {
 	return <-failed
 }
 
-var loss = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`)
-
 func TestUplinkCrashLosesNothing(t *testing.T) {
 	eachHook(t, func(t *testing.T) {
 		l := newLab(t)
@@ -340,7 +333,7 @@ func TestUplinkCrashLosesNothing(t *testing.T) {
 			from *place
 			to   string
 		}{{&l.wire, "10.7.0.10"}, {nil, "fd07::20"}} {
-			pings[i] = exec.Command("ping", "-i", "0.01", "-c", "250", p.to)
+			pings[i] = exec.Command("ping", pingArgs(250, p.to)...)
 			pings[i].Stdout = &out[i]
 			if p.from == nil {
 				must(t, pings[i].Start())
@@ -348,9 +341,9 @@ func TestUplinkCrashLosesNothing(t *testing.T) {
 				must(t, p.from.do(pings[i].Start))
 			}
 		}
-		run(t, &l.wire, "ping", "-c", "50", "-i", "0.01", "10.7.0.30") // meanwhile the guest is there
+		ping(t, &l.wire, 50, "10.7.0.30") // meanwhile the guest is there
 		crash(child)
-		run(t, &l.wire, "ping", "-c", "50", "-i", "0.01", "10.7.0.10")
+		ping(t, &l.wire, 50, "10.7.0.10")
 		u, err := AttachUplink("nic0", 1500)
 		must(t, err)
 		if macs, err := u.Guests(); err != nil || len(macs) != 1 {
@@ -360,12 +353,10 @@ func TestUplinkCrashLosesNothing(t *testing.T) {
 		must(t, err)
 		var r relay
 		stop := r.start(t, l.ports(u, d)...)
-		run(t, nil, "ping", "-c", "3", "-i", "0.01", "-W", "5", "10.7.0.30")
+		ping(t, nil, 3, "10.7.0.30")
 		for i, p := range pings {
 			must(t, p.Wait())
-			if m := loss.FindStringSubmatch(out[i].String()); m == nil || m[1] != m[2] {
-				t.Errorf("across crash and take-over: %s", out[i].String())
-			}
+			checkPing(t, 250, out[i].String())
 		}
 		stop()
 		must(t, errors.Join(u.Close(), d.Close()))
