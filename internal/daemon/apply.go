@@ -143,7 +143,7 @@ func (d *Daemon) doDetachUplink(t *transaction, a Action) error {
 	n.uplinks = slices.Delete(n.uplinks, i, i+1)
 	t.onRollback(func() error {
 		d.insertUplinkLocked(u)
-		if up != nil && !a.Moved {
+		if up != nil && !a.Moved && !a.Recreate {
 			err = up.Release()
 		}
 		return errors.Join(err, d.attachUplinkLocked(u))
@@ -152,6 +152,8 @@ func (d *Daemon) doDetachUplink(t *transaction, a Action) error {
 	case up == nil:
 	case a.Moved:
 		return up.Release()
+	case a.Recreate:
+		return up.Close()
 	default:
 		t.onCommit(up.Close)
 	}
@@ -205,7 +207,14 @@ func (d *Daemon) doAttachUplink(t *transaction, a Action) error {
 	u := &nic{name: a.Uplink, net: d.networks[a.Network.Name]}
 	d.insertUplinkLocked(u)
 	t.onRollback(func() error {
-		err := d.detachUplinkLocked(u)
+		up, err := d.unplugUplinkLocked(u)
+		switch {
+		case up == nil:
+		case a.Moved:
+			err = errors.Join(err, up.Release())
+		default:
+			err = errors.Join(err, up.Close())
+		}
 		u.net.uplinks = slices.DeleteFunc(u.net.uplinks, func(o *nic) bool { return o == u })
 		return err
 	})
@@ -239,7 +248,14 @@ func (d *Daemon) doAttachPort(t *transaction, a Action) error {
 	d.ports[p.cfg.Name] = p
 	t.onRollback(func() error {
 		delete(d.ports, p.cfg.Name)
-		return errors.Join(d.detachLocked(p), d.deleteDeviceLocked(p.cfg))
+		if !a.Moved {
+			return errors.Join(d.detachLocked(p), d.deleteDeviceLocked(p.cfg))
+		}
+		att, err := d.unplugLocked(p)
+		if att != nil {
+			err = errors.Join(err, att.Release())
+		}
+		return err
 	})
 	return d.attachLocked(p)
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -81,7 +80,7 @@ func (d *Daemon) start() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	next := d.document.Config()
-	removed, err := d.kernel.Sweep(func(device string) bool { return named(next, device) })
+	removed, err := d.kernel.Sweep(func(device string) bool { return hasUplink(next, device) || hasPort(next, device) })
 	for _, r := range removed {
 		d.log.Info("removed what an earlier start left", zap.String(keyDevice, r))
 	}
@@ -90,12 +89,6 @@ func (d *Daemon) start() error {
 	}
 	_, err = d.applyLocked(next, true)
 	return err
-}
-
-// named reports whether the document has a port or an uplink on the device.
-func named(c *config.Config, device string) bool {
-	return uses(c.Networks, device) ||
-		slices.ContainsFunc(c.Ports, func(p config.Port) bool { return p.Device == device })
 }
 
 // Remove takes everything down that weft made. Run must have returned.

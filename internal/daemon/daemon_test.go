@@ -157,7 +157,7 @@ ports: [{name: vm1, network: lan, mac: "52:54:00:00:00:01"}]
 	want(t, "both there", uplinks(), []string{"eth0 active", "eth1 standby"})
 
 	k.set("eth0", false)
-	want(t, "eth0 lost its carrier", uplinks(), []string{"eth0 down", "eth1 active"})
+	want(t, "eth0 lost its carrier", uplinks(), []string{"eth0 no-carrier", "eth1 active"})
 	sent := k.open["eth1"].wire.sent
 	if len(sent) != 1 || frame.MACFrom(sent[0][6:]) != 0x5254_0000_0001 || frame.MACFrom(sent[0]) != frame.Broadcast {
 		t.Errorf("announced on eth1: %x, want one broadcast by the station of vm1", sent)

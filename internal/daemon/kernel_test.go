@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"maps"
 	"slices"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"go.uber.org/zap/zaptest"
 	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
 
 	"weft/config"
 	"weft/frame"
@@ -21,7 +23,7 @@ import (
 // A memKernel is a kernel without devices: it keeps books of what exists, fails
 // where a test says, and hands out queues that record what is sent.
 type memKernel struct {
-	t *testing.T
+	t rapid.TB
 
 	mu    sync.Mutex
 	next  int
@@ -33,7 +35,7 @@ type memKernel struct {
 	watch func(tap.Link)
 }
 
-func newMemKernel(t *testing.T, devices ...string) *memKernel {
+func newMemKernel(t rapid.TB, devices ...string) *memKernel {
 	k := &memKernel{
 		t: t, links: map[string]tap.Link{}, fails: map[string]error{},
 		once: map[string]bool{}, taps: map[string]tap.Spec{}, open: map[string]*memPort{},
@@ -105,10 +107,17 @@ func (k *memKernel) CreateTAP(s tap.Spec) error {
 	}
 	if _, ok := k.links[s.Name]; !ok {
 		k.next++
-		k.links[s.Name] = tap.Link{Index: k.next, Name: s.Name, MTU: s.MTU, Up: true}
+		k.links[s.Name] = tap.Link{Index: k.next, Name: s.Name, Up: true}
 	}
 	k.taps[s.Name] = s
+	k.setMTULocked(s.Name, s.MTU)
 	return nil
+}
+
+func (k *memKernel) setMTULocked(device string, mtu int) {
+	l := k.links[device]
+	l.MTU = mtu
+	k.links[device] = l
 }
 
 func (k *memKernel) DeleteTAP(name string) error {
@@ -134,7 +143,8 @@ func (k *memKernel) attach(device string) (*memPort, error) {
 	if p := k.open[device]; p != nil && !p.released {
 		k.t.Errorf("%s is attached twice", device)
 	}
-	mac := frame.MAC(0x0200_0000_0000 + k.links[device].Index)
+	h := crc32.ChecksumIEEE([]byte(device)) // the same whenever it is made
+	mac := 0x0200_0000_0000 + frame.MAC(h)
 	p := &memPort{kernel: k, device: device, mac: mac, guests: map[frame.MAC]bool{}}
 	k.open[device] = p
 	return p, nil
@@ -146,10 +156,19 @@ func (k *memKernel) AttachUplink(nic string, _ int) (uplink, error) { return k.a
 
 func (k *memKernel) OpenHost(c tap.HostConfig) (hostPort, error) {
 	k.mu.Lock()
-	k.next++
-	k.links[c.Name] = tap.Link{Index: k.next, Name: c.Name, MTU: c.MTU, Up: true, Carrier: true}
+	if _, ok := k.links[c.Name]; !ok {
+		k.next++
+		k.links[c.Name] = tap.Link{Index: k.next, Name: c.Name, Up: true, Carrier: true}
+	}
+	k.setMTULocked(c.Name, c.MTU)
 	k.mu.Unlock()
-	return k.attach(c.Name)
+	p, err := k.attach(c.Name)
+	if err != nil {
+		delete(k.links, c.Name)
+		return nil, err
+	}
+	p.made = true
+	return p, nil
 }
 
 func (k *memKernel) Link(name string) (tap.Link, error) {
@@ -178,6 +197,7 @@ type memPort struct {
 	wire     *memQueue
 	host     *memQueue
 	released bool
+	made     bool // with the attachment goes the device
 
 	mu     sync.Mutex
 	guests map[frame.MAC]bool
@@ -194,14 +214,23 @@ func (p *memPort) queue(q **memQueue) []vswitch.Queue {
 	return []vswitch.Queue{*q}
 }
 
-func (p *memPort) Queues() []vswitch.Queue     { return p.queue(&p.wire) }
-func (p *memPort) Wire() []vswitch.Queue       { return p.queue(&p.wire) }
-func (p *memPort) Host() []vswitch.Queue       { return p.queue(&p.host) }
-func (p *memPort) Features() frame.Features    { return frame.FeatureCsum }
-func (p *memPort) MAC() frame.MAC              { return p.mac }
-func (p *memPort) HostMAC() frame.MAC          { return p.mac }
-func (p *memPort) Update(tap.HostConfig) error { return p.kernel.failLocked("update " + p.device) }
-func (p *memPort) Release() error              { p.released = true; return nil }
+func (p *memPort) Queues() []vswitch.Queue  { return p.queue(&p.wire) }
+func (p *memPort) Wire() []vswitch.Queue    { return p.queue(&p.wire) }
+func (p *memPort) Host() []vswitch.Queue    { return p.queue(&p.host) }
+func (p *memPort) Features() frame.Features { return frame.FeatureCsum }
+func (p *memPort) MAC() frame.MAC           { return p.mac }
+func (p *memPort) HostMAC() frame.MAC       { return p.mac }
+func (p *memPort) Release() error           { p.released = true; return nil }
+
+func (p *memPort) Update(c tap.HostConfig) error {
+	p.kernel.mu.Lock()
+	defer p.kernel.mu.Unlock()
+	if err := p.kernel.failLocked("update " + p.device); err != nil {
+		return err
+	}
+	p.kernel.setMTULocked(p.device, c.MTU)
+	return nil
+}
 
 func (p *memPort) SetGuest(mac frame.MAC, present bool) error {
 	p.mu.Lock()
@@ -215,6 +244,9 @@ func (p *memPort) Close() error {
 	defer p.kernel.mu.Unlock()
 	if p.kernel.open[p.device] == p {
 		delete(p.kernel.open, p.device)
+		if p.made {
+			delete(p.kernel.links, p.device)
+		}
 	}
 	return nil
 }

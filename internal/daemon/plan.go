@@ -35,17 +35,15 @@ type Action struct {
 	OldPort    config.Port    // UpdatePort
 	Uplink     string         // NIC, for DetachUplink and AttachUplink
 
-	// Recreate: the device cannot be kept for the port that takes its name, so it
-	// is deleted at once.
-	Recreate bool
-	// Moved: the same device comes back later in the plan.
-	Moved bool
+	// Moved: the device goes from one port or network to another within the plan, for
+	// the same use, and is kept. Recreate: for another use, and it is freed in between.
+	Moved, Recreate bool
 }
 
 // Plan returns the actions that lead from old to new, none if they are equal.
 func Plan(old, new *config.Config) []Action {
 	var p planner
-	p.networks(old.Networks, new.Networks)
+	p.networks(old, new)
 	p.ports(old, new)
 	slices.SortStableFunc(p.actions, func(a, b Action) int { return int(a.Kind) - int(b.Kind) })
 	return p.actions
@@ -55,21 +53,24 @@ type planner struct{ actions []Action }
 
 func (p *planner) add(a Action) { p.actions = append(p.actions, a) }
 
-func (p *planner) networks(old, new []config.Network) {
-	before := byName(old, func(n config.Network) string { return n.Name })
-	after := byName(new, func(n config.Network) string { return n.Name })
-	for _, o := range old {
+func (p *planner) networks(old, new *config.Config) {
+	before := byName(old.Networks, func(n config.Network) string { return n.Name })
+	after := byName(new.Networks, func(n config.Network) string { return n.Name })
+	for _, o := range old.Networks {
 		n, stays := after[o.Name]
 		if !stays {
 			p.add(Action{Kind: RemoveNetwork, Network: o})
 		}
 		for _, nic := range o.Uplinks {
 			if !stays || !slices.Contains(n.Uplinks, nic) {
-				p.add(Action{Kind: DetachUplink, Network: o, Uplink: nic, Moved: uses(new, nic)})
+				p.add(Action{
+					Kind: DetachUplink, Network: o, Uplink: nic,
+					Moved: hasUplink(new, nic), Recreate: hasPort(new, nic),
+				})
 			}
 		}
 	}
-	for _, n := range new {
+	for _, n := range new.Networks {
 		o, was := before[n.Name]
 		switch {
 		case !was:
@@ -79,7 +80,7 @@ func (p *planner) networks(old, new []config.Network) {
 		}
 		for _, nic := range n.Uplinks {
 			if !was || !slices.Contains(o.Uplinks, nic) {
-				p.add(Action{Kind: AttachUplink, Network: n, Uplink: nic})
+				p.add(Action{Kind: AttachUplink, Network: n, Uplink: nic, Moved: hasUplink(old, nic)})
 			}
 		}
 	}
@@ -89,19 +90,21 @@ func (p *planner) ports(old, new *config.Config) {
 	before := byName(old.Ports, func(q config.Port) string { return q.Name })
 	after := byName(new.Ports, func(q config.Port) string { return q.Name })
 	heirs := byName(new.Ports, func(q config.Port) string { return q.Device })
+	holders := byName(old.Ports, func(q config.Port) string { return q.Device })
 	for _, o := range old.Ports {
 		if n, stays := after[o.Name]; stays && inPlace(o, n) {
 			continue
 		}
-		heir, moved := heirs[o.Device]
-		keeps := moved && sameDevice(o, heir)
-		p.add(Action{Kind: DetachPort, Port: o, Moved: keeps, Recreate: moved && !keeps})
+		heir, comesBack := heirs[o.Device]
+		keeps := comesBack && sameDevice(o, heir)
+		p.add(Action{Kind: DetachPort, Port: o, Moved: keeps, Recreate: !keeps && (comesBack || hasUplink(new, o.Device))})
 	}
 	for _, n := range new.Ports {
 		o, was := before[n.Name]
 		switch {
 		case !was || !inPlace(o, n):
-			p.add(Action{Kind: AttachPort, Port: n})
+			holder, held := holders[n.Device]
+			p.add(Action{Kind: AttachPort, Port: n, Moved: held && sameDevice(holder, n)})
 		case !samePort(o, n):
 			p.add(Action{Kind: UpdatePort, Port: n, OldPort: o})
 		}
@@ -129,8 +132,12 @@ func sameNetwork(o, n config.Network) bool {
 
 func offloads(p config.Port) bool { return p.Offloads == nil || *p.Offloads }
 
-func uses(networks []config.Network, nic string) bool {
-	return slices.ContainsFunc(networks, func(n config.Network) bool { return slices.Contains(n.Uplinks, nic) })
+func hasUplink(c *config.Config, nic string) bool {
+	return slices.ContainsFunc(c.Networks, func(n config.Network) bool { return slices.Contains(n.Uplinks, nic) })
+}
+
+func hasPort(c *config.Config, device string) bool {
+	return slices.ContainsFunc(c.Ports, func(p config.Port) bool { return p.Device == device })
 }
 
 func byName[T any](list []T, name func(T) string) map[string]T {

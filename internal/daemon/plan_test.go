@@ -147,17 +147,26 @@ func randomConfig(t *rapid.T, label string) *config.Config {
 		}
 		c.Networks = append(c.Networks, n)
 	}
+	own := []string{"t0", "t1"} // made by weft for taps and host ports
 	for _, name := range []string{"p", "q", "r"} {
-		if len(c.Networks) == 0 || len(devices) == 0 || !rapid.Bool().Draw(t, label+" port "+name) {
+		if len(c.Networks) == 0 || !rapid.Bool().Draw(t, label+" port "+name) {
 			continue
 		}
-		i := rapid.IntRange(0, len(devices)-1).Draw(t, "device")
-		c.Ports = append(c.Ports, config.Port{
-			Name: name, Device: devices[i], Queues: 1,
-			Network: rapid.SampledFrom(c.Networks).Draw(t, "network").Name,
-			Type:    rapid.SampledFrom([]config.PortType{config.PortTAP, config.PortDevice, config.PortHost}).Draw(t, "type"),
-		})
-		devices = slices.Delete(slices.Clone(devices), i, i+1)
+		p := config.Port{
+			Name: name, Queues: 1, Network: rapid.SampledFrom(c.Networks).Draw(t, "network").Name,
+			Type: rapid.SampledFrom([]config.PortType{config.PortTAP, config.PortDevice, config.PortHost}).Draw(t, "type"),
+		}
+		names := &own
+		if p.Type == config.PortDevice {
+			names = &devices
+		}
+		if len(*names) == 0 {
+			continue
+		}
+		i := rapid.IntRange(0, len(*names)-1).Draw(t, "device")
+		p.Device = (*names)[i]
+		*names = slices.Delete(slices.Clone(*names), i, i+1)
+		c.Ports = append(c.Ports, p)
 	}
 	return &c
 }

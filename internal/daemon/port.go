@@ -78,6 +78,7 @@ func (d *Daemon) updateLocked(p *port) error {
 			return err
 		}
 	}
+	p.link = d.link(p.cfg.Device)
 	return d.sw.UpdatePort(p.id, p.switchConfig(p.att))
 }
 
