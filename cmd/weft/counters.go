@@ -66,13 +66,18 @@ func dropTable(w io.Writer, counters []api.Counters) {
 	fmt.Fprintln(w)
 	row(w, "PORT", "DROPS", "REASON", "MEANING")
 	for _, c := range counters {
-		for _, reason := range slices.Sorted(maps.Keys(c.Drops)) {
+		for _, reason := range counted(c.Drops) {
 			row(w, c.Port, c.Drops[reason], reason, meaning(reason))
 		}
-		for _, where := range slices.Sorted(maps.Keys(c.Kernel)) {
+		for _, where := range counted(c.Kernel) {
 			row(w, c.Port, c.Kernel[where], "kernel", "dropped by the kernel: "+where)
 		}
 	}
+}
+
+// counted returns the names of what is not zero.
+func counted(drops map[string]uint64) []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(drops)), func(name string) bool { return drops[name] == 0 })
 }
 
 func portCounters(w io.Writer, counters []api.Counters) {

@@ -64,7 +64,7 @@ func New() *Engine {
 			{Network: "lan", MAC: 0x525400000001, Port: "vm1", Static: true},
 		},
 		CounterList: []api.Counters{
-			{Port: "vm1", RxFrames: 1000, RxBytes: 64000, RxSegments: 4000, TxFrames: 10, TxBytes: 640, TxSegments: 10, Flooded: 3, Learned: 1, Drops: map[string]uint64{frame.DropQueueFull.String(): 7, frame.DropRunt.String(): 1}, Kernel: map[string]uint64{"vm1 tx_dropped": 2}},
+			{Port: "vm1", RxFrames: 1000, RxBytes: 64000, RxSegments: 4000, TxFrames: 10, TxBytes: 640, TxSegments: 10, Flooded: 3, Learned: 1, Drops: map[string]uint64{frame.DropQueueFull.String(): 7, frame.DropRunt.String(): 1}, Kernel: map[string]uint64{"vm1 rx_dropped": 0, "vm1 tx_dropped": 2}},
 			{Port: "vm2"},
 		},
 		Findings: []api.Finding{
