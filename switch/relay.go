@@ -97,7 +97,7 @@ func (w *worker) forward(p *port, c *tally, bufs []*frame.Buf) {
 				continue
 			}
 			if src = mac; src == dst {
-				dst = 0 // what was looked up may no longer hold
+				dst, out = 0, nil // what was looked up may no longer hold
 			}
 		}
 		if mac := h.Dst(); mac != dst {

@@ -514,10 +514,7 @@ func TestLyingOffloadDropped(t *testing.T) {
 func TestDeviceDropsCounted(t *testing.T) {
 	r := newRig(t, Config{})
 	p := r.ports(2)
-	b := frame.NewBufs(1)[0]
-	b.SetBytes(ether(frame.Broadcast, mac(1)))
-	b.Drop(frame.DropBadOffload)
-	p[0].in = append(p[0].in, b)
+	p[0].in = append(p[0].in, deviceFrame{bytes: ether(frame.Broadcast, mac(1)), reason: frame.DropBadOffload})
 	r.pump(p[0])
 	r.expect(p[1])
 	r.expectDrops(p[0], drops{frame.DropBadOffload: 1})

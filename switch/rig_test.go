@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"weft/frame"
 	"weft/frame/frametest"
@@ -16,13 +17,19 @@ import (
 // still: what a frame causes has happened when send returns.
 type rig struct {
 	*Switch
-	t     testing.TB
+	t     tester
 	w     *worker
 	clock time.Duration
 	net   FID // a network that is there from the start
 }
 
-func newRig(t testing.TB, c Config) *rig {
+// A tester is a testing.TB or a rapid.T.
+type tester interface {
+	rapid.TB
+	Cleanup(func())
+}
+
+func newRig(t tester, c Config) *rig {
 	t.Helper()
 	c.Workers = 1
 	s, err := New(c)
@@ -63,9 +70,9 @@ type plug struct {
 
 // A device is a Queue that the rig calls without polling.
 type device struct {
-	fd, other *os.File     // a pipe, to have a descriptor
-	in        []*frame.Buf // to be received
-	sent      []sentFrame
+	fd, other *os.File      // a pipe, to have a descriptor
+	in        []deviceFrame // to be received
+	sent      []deviceFrame
 	bufs      []*frame.Buf // the Bufs last sent
 	room      int          // how many frames Send takes; negative: any number
 	sendErr   error
@@ -73,7 +80,7 @@ type device struct {
 	closed    bool
 }
 
-func newDevice(t testing.TB) *device {
+func newDevice(t tester) *device {
 	t.Helper()
 	fd, other, err := os.Pipe()
 	if err != nil {
@@ -82,16 +89,17 @@ func newDevice(t testing.TB) *device {
 	return &device{fd: fd, other: other, room: -1}
 }
 
-type sentFrame struct {
+type deviceFrame struct {
 	bytes   []byte
 	offload frame.Offload
+	reason  frame.Reason // for which the device drops it
 }
 
 func (d *device) Recv(bufs []*frame.Buf) (n int, err error) {
 	for n < len(bufs) && n < len(d.in) {
-		reason := d.in[n].Reason()
-		bufs[n].CopyFrom(d.in[n])
-		bufs[n].Drop(reason)
+		bufs[n].SetBytes(d.in[n].bytes)
+		bufs[n].Offload = d.in[n].offload
+		bufs[n].Drop(d.in[n].reason)
 		n++
 	}
 	d.in = d.in[n:]
@@ -109,7 +117,7 @@ func (d *device) Send(bufs []*frame.Buf) (int, error) {
 	}
 	d.bufs = append(d.bufs[:0], bufs...)
 	for _, b := range bufs[:n] {
-		d.sent = append(d.sent, sentFrame{bytes.Clone(b.Bytes()), b.Offload})
+		d.sent = append(d.sent, deviceFrame{bytes: bytes.Clone(b.Bytes()), offload: b.Offload})
 		clear(b.WithHeader(frame.VirtioLen)[:frame.VirtioLen]) // as devices may
 	}
 	return n, d.sendErr
@@ -153,19 +161,14 @@ func (r *rig) ports(n int) []*plug {
 func (r *rig) send(p *plug, frames ...[]byte) {
 	r.t.Helper()
 	for _, f := range frames {
-		b := frame.NewBufs(1)[0]
-		b.SetBytes(f)
-		p.in = append(p.in, b)
+		p.in = append(p.in, deviceFrame{bytes: f})
 	}
 	r.pump(p)
 }
 
 func (r *rig) sendOffload(p *plug, f []byte, o frame.Offload) {
 	r.t.Helper()
-	b := frame.NewBufs(1)[0]
-	b.SetBytes(f)
-	b.Offload = o
-	p.in = append(p.in, b)
+	p.in = append(p.in, deviceFrame{bytes: f, offload: o})
 	r.pump(p)
 }
 

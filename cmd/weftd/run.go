@@ -45,9 +45,12 @@ func run(path, socket, level string) error {
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
 	go handleSignals(stop, d, log)
-	served := make(chan error, 1)
 	ready := func() {
-		go func() { served <- server.Serve(listener) }()
+		go func() {
+			if err := server.Serve(listener); err != nil {
+				stop(err) // a switch that nobody can control is better started anew
+			}
+		}()
 		notify(daemon.SdNotifyReady)
 		log.Info("ready", zap.String("socket", socket), zap.String("config", path))
 	}
@@ -77,7 +80,13 @@ func handleSignals(stop context.CancelCauseFunc, d *weft.Daemon, log *zap.Logger
 // end removes what the daemon made if it was told to stop, and leaves it to the
 // next start if it is to be replaced or failed.
 func end(d *weft.Daemon, cause, failure error) error {
-	if failure != nil || cause == (stopSignal{syscall.SIGUSR2}) {
+	var told stopSignal
+	switch {
+	case failure != nil:
+		return d.Leave()
+	case !errors.As(cause, &told):
+		return errors.Join(cause, d.Leave())
+	case told.Signal == syscall.SIGUSR2:
 		return d.Leave()
 	}
 	return d.Remove()

@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -339,6 +340,7 @@ func (d *Daemon) Counters(port string) ([]api.Counters, error) {
 			continue
 		}
 		a := api.Counters{Port: m.name, Kernel: d.kernel.Drops(m.device)}
+		maps.DeleteFunc(a.Kernel, func(_ string, n uint64) bool { return n == 0 })
 		if c, err := d.sw.Counters(m.id); err == nil {
 			fill(&a, c)
 		}

@@ -22,15 +22,8 @@ const firewall = `table ip filter {
 `
 
 func (b *linuxBridge) start(ports []port) error {
-	setting := "net.bridge.bridge-nf-call-iptables=0"
-	if b.netfilter {
-		setting = "net.bridge.bridge-nf-call-iptables=1"
-		if _, err := b.lab.run("sw", firewall, "nft", "-f", "-"); err != nil {
-			return err
-		}
-	}
-	if _, err := b.lab.run("sw", "", "sysctl", "-q", setting); err != nil {
-		return fmt.Errorf("%w (remedy: modprobe br_netfilter)", err)
+	if err := b.setNetfilter(); err != nil {
+		return err
 	}
 	if err := b.lab.ip("sw", "link add br0 type bridge", "link set br0 up"); err != nil {
 		return err
@@ -48,6 +41,20 @@ func (b *linuxBridge) start(ports []port) error {
 		}
 	}
 	return nil
+}
+
+// setNetfilter says whether bridged frames pass the firewall, and loads one if so.
+func (b *linuxBridge) setNetfilter() error {
+	const setting = "net.bridge.bridge-nf-call-iptables="
+	if !b.netfilter {
+		_, err := b.lab.run("sw", "", "sysctl", "-q", "-e", setting+"0") // -e: without br_netfilter it is 0 anyway
+		return err
+	}
+	if _, err := b.lab.run("sw", "", "sysctl", "-q", setting+"1"); err != nil {
+		return fmt.Errorf("%w (remedy: modprobe br_netfilter)", err)
+	}
+	_, err := b.lab.run("sw", firewall, "nft", "-f", "-")
+	return err
 }
 
 // frames counts what the bridge gave to its ports; nobody else sends there.

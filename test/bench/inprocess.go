@@ -13,18 +13,28 @@ import (
 type figure struct {
 	metric
 	benchmark *regexp.Regexp
-	unit      string  // as `go test -bench` prints it
-	scale     float64 // from that unit to the metric's
+	unit      string // as `go test -bench` prints it
+	convert   func(float64) float64
 }
 
 // figures are the benchmarks that targets exist for.
 var figures = []figure{
-	{metric{"relay", "ns/frame", "%.1f"}, regexp.MustCompile(`^BenchmarkRelay/known-unicast/64B`), "ns/frame", 1},
-	{metric{"relay allocs", "allocs", "%.0f"}, regexp.MustCompile(`^BenchmarkRelay/known-unicast/64B`), "allocs/op", 1},
-	{metric{"fdb memory", "MB", "%.1f"}, regexp.MustCompile(`^BenchmarkFDB/memory`), "B/table", 1e-6},
-	{metric{"fdb lookup", "ns", "%.1f"}, regexp.MustCompile(`^BenchmarkFDB/lookup/cold`), "ns/op", 1},
-	{metric{"fdb learn", "M/s", "%.2f"}, regexp.MustCompile(`^BenchmarkFDB/learn`), "Mlearn/s", 1},
+	{metric{"relay", "ns/frame", "%.1f"}, relayOne, "ns/op", same},
+	{metric{"relay allocs", "per batch", "%.0f"}, relayOne, "allocs/op", same},
+	{metric{"relay, 16 stations", "ns/frame", "%.1f"}, relayMany, "ns/op", same},
+	{metric{"fdb memory", "MB", "%.1f"}, fdbLookup, "table-bytes", func(bytes float64) float64 { return bytes / 1e6 }},
+	{metric{"fdb lookup", "ns", "%.1f"}, fdbLookup, "ns/op", same},
+	{metric{"fdb learn", "M/s", "%.2f"}, fdbLearn, "ns/op", func(ns float64) float64 { return 1e3 / ns }},
 }
+
+var (
+	relayOne  = regexp.MustCompile(`^BenchmarkRelay/known-unicast/64B(-\d+)?$`)
+	relayMany = regexp.MustCompile(`^BenchmarkRelay/known-unicast/64B-16-stations-to-4(-\d+)?$`)
+	fdbLookup = regexp.MustCompile(`^BenchmarkFDB/lookup-cold/1M(-\d+)?$`)
+	fdbLearn  = regexp.MustCompile(`^BenchmarkFDB/learn/1M(-\d+)?$`)
+)
+
+func same(v float64) float64 { return v }
 
 // inProcess runs the benchmarks of the data path's packages. It returns the figures
 // that have targets as one table and everything as another.
@@ -97,7 +107,7 @@ func chosenFigures(rows []row) row {
 			if i == len(chosen.Samples) {
 				chosen.Samples = append(chosen.Samples, make(sample))
 			}
-			chosen.Samples[i][f.Name] = v * f.scale
+			chosen.Samples[i][f.Name] = f.convert(v)
 		}
 	}
 	if err := errors.Join(missing...); err != nil {

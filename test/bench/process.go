@@ -68,7 +68,10 @@ func (p *process) ended() bool {
 	}
 }
 
-// stop ends the process: politely, and after five seconds by force.
+// stopLimit is how long a process may take to end. weftd takes a tenth of a second a port.
+const stopLimit = 30 * time.Second
+
+// stop ends the process: politely, and after stopLimit by force.
 func (p *process) stop() error {
 	if p.ended() {
 		return nil
@@ -77,7 +80,7 @@ func (p *process) stop() error {
 	select {
 	case <-p.done:
 		return nil
-	case <-time.After(5 * time.Second):
+	case <-time.After(stopLimit):
 	}
 	return errors.Join(err, fmt.Errorf("%s: does not end on SIGTERM", p.name), p.kill())
 }

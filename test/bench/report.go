@@ -38,6 +38,9 @@ func (r report) markdown() string {
 	for _, f := range r.Machine.facts() {
 		fmt.Fprintf(&b, "- %s: %s\n", f.name, f.value)
 	}
+	if middle, most, ok := r.Tables.disturbance(); ok {
+		fmt.Fprintf(&b, "- others' share of the machine meanwhile: median %.0f %%, at most %.0f %%\n", middle, most)
+	}
 	b.WriteString("\n## Targets\n\n")
 	b.WriteString(r.targets())
 	for _, t := range r.Tables {

@@ -63,6 +63,21 @@ func (r results) row(name, contestant string) row {
 	return row{Contestant: contestant, Failure: "not run"}
 }
 
+// disturbance returns how much of the machine others used during the runs, in %:
+// the median and the most.
+func (r results) disturbance() (middle, most float64, ok bool) {
+	var values []float64
+	for _, t := range r {
+		for _, row := range t.Rows {
+			values = append(values, row.values(others.Name)...)
+		}
+	}
+	if middle, ok = median(values); ok {
+		_, most = span(values)
+	}
+	return middle, most, ok
+}
+
 // median returns the middle of the values, the mean of the two middles if they are
 // even in number; ok is false if there are none.
 func median(values []float64) (m float64, ok bool) {

@@ -90,6 +90,7 @@ var targets = []target{
 	{"kill -9: silence after the next start", false, 1000, "%.0f ms", worst("kill -9", "silence")},
 	{"kill -9: paths that stay silent", false, 0, "%.0f", worst("kill -9", "lost paths")},
 	{"relay of known unicast", false, 60, "%.1f ns/frame", own("in process", "relay")},
+	{"relay of known unicast, 16 stations at 4 ports", false, 60, "%.1f ns/frame", own("in process", "relay, 16 stations")},
 	{"relay of known unicast: allocations", false, 0, "%.0f", worst("in process", "relay allocs")},
 	{"filtering database of 1,000,000 addresses", false, 40, "%.1f MB", own("in process", "fdb memory")},
 	{"filtering database: cold look-up", false, 60, "%.1f ns", own("in process", "fdb lookup")},

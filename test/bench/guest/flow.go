@@ -44,11 +44,15 @@ func flowFrame(headroom int, dst, src [6]byte) []byte {
 	return buf
 }
 
-// onesSum returns the folded one's complement sum of b (RFC 1071); len(b) is even.
+// onesSum returns the folded one's complement sum of b (RFC 1071).
 func onesSum(b []byte) uint16 {
 	var sum uint32
-	for i := 0; i < len(b); i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	for i, c := range b {
+		if i%2 == 0 {
+			sum += uint32(c) << 8
+		} else {
+			sum += uint32(c)
+		}
 	}
 	for sum > 0xffff {
 		sum = sum>>16 + sum&0xffff

@@ -70,10 +70,11 @@ func answerEcho(f []byte, mac [6]byte, addr netip.Addr) bool {
 	if binary.BigEndian.Uint16(f[12:]) != 0x0800 || len(ip) < ipLen+8 || ip[0] != 0x45 || ip[9] != 1 || [4]byte(ip[16:20]) != addr.As4() {
 		return false
 	}
-	icmp := ip[ipLen:min(len(ip), int(binary.BigEndian.Uint16(ip[2:])))]
-	if len(icmp) < 8 || icmp[0] != 8 {
+	end := int(binary.BigEndian.Uint16(ip[2:]))
+	if end < ipLen+8 || end > len(ip) || ip[ipLen] != 8 {
 		return false
 	}
+	icmp := ip[ipLen:end]
 	copy(f[0:6], f[6:12])
 	copy(f[6:12], mac[:])
 	copy(ip[16:20], ip[12:16])
@@ -81,8 +82,6 @@ func answerEcho(f []byte, mac [6]byte, addr netip.Addr) bool {
 	copy(ip[12:16], own[:]) // the header's checksum stays: the same words are summed
 	icmp[0] = 0
 	icmp[2], icmp[3] = 0, 0
-	if len(icmp)%2 == 0 { // ping(8) sends an even length unless told otherwise
-		binary.BigEndian.PutUint16(icmp[2:], ^onesSum(icmp))
-	}
+	binary.BigEndian.PutUint16(icmp[2:], ^onesSum(icmp))
 	return true
 }
