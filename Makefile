@@ -71,7 +71,7 @@ demo: root deps ## a switch with two real guests in a scratch namespace
 run: root build ## the daemon in the foreground with CONFIG (config/example.yaml)
 	mkdir -p build
 	bin/weftd --config $(CONFIG) --socket $(CURDIR)/build/weft.sock
-bench: root ## compare with the peers, write docs/bench/
+bench: root build ## compare with the peers, write docs/bench/
 	@test/deps.sh bench
 	go run ./test/bench
 

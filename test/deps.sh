@@ -7,7 +7,7 @@ set -eu
 tests="ip:iproute2 tc:iproute2 ping:iputils-ping sysctl:procps setpriv:util-linux
 	qemu-system-x86_64:qemu-system-x86 busybox:busybox-static iperf3:iperf3 tshark:tshark
 	ldd:libc-bin xz:xz-utils git:git gcc:gcc shellcheck:shellcheck"
-peers="ovs-vswitchd:openvswitch-switch vde_switch:vde2 brctl:bridge-utils"
+peers="ovs-vswitchd:openvswitch-switch vde_switch:vde2 nft:nftables nsenter:util-linux"
 
 wanted=$tests
 [ "${1:-}" = bench ] && wanted="$tests $peers"
