@@ -19,6 +19,7 @@ SCRIPTS := .ci/run $(wildcard test/*.sh)
 export WEFT_E2E_REQUIRED := 1
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

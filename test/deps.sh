@@ -5,7 +5,7 @@ set -eu
 
 # tool:package
 tests="ip:iproute2 tc:iproute2 ping:iputils-ping sysctl:procps setpriv:util-linux
-	qemu-system-x86_64:qemu-system-x86 busybox:busybox-static iperf3:iperf3 tshark:tshark
+	qemu-system-x86_64:qemu-system-x86 busybox:busybox-static iperf3:iperf3 tshark:tshark ethtool:ethtool
 	ldd:libc-bin xz:xz-utils git:git gcc:gcc shellcheck:shellcheck"
 peers="ovs-vswitchd:openvswitch-switch vde_switch:vde2 nft:nftables nsenter:util-linux"
 
@@ -17,7 +17,8 @@ packages=
 for pair in $wanted; do
 	command -v "${pair%%:*}" >/dev/null || packages="$packages ${pair#*:}"
 done
-# The race detector links with the C library.
+# go fetches modules by HTTPS; the race detector links with the C library.
+[ -e /etc/ssl/certs/ca-certificates.crt ] || packages="$packages ca-certificates"
 [ -e /usr/include/stdlib.h ] || packages="$packages libc6-dev"
 # The guests' kernel comes by apt as well, when the first guest boots: apt must know it.
 stale=

@@ -254,3 +254,23 @@ ports:
 		t.Errorf("weft port juggle: %v, want exit status 2", err)
 	}
 }
+
+// Clients that edit at the same time do not undo each other's edits.
+func TestEditsAtOnceAllHappen(t *testing.T) {
+	h := newHouse(t)
+	w := h.hv.Weftd("networks: [{name: lab, mode: isolated}]\n")
+	const n = 8
+	add := make([]func(), n)
+	for i := range add {
+		add[i] = func() { w.MustWeft("port", "add", fmt.Sprintf("vm%d", i), "network=lab") }
+	}
+	h.Together(add...)
+	if p := w.Ports(); len(p) != n {
+		t.Errorf("%d ports, want %d: %+v", len(p), n, p)
+	}
+	w.Kill()
+	w.Start()
+	if p := w.Ports(); len(p) != n {
+		t.Errorf("%d ports after a restart, want %d: %+v", len(p), n, p)
+	}
+}

@@ -55,6 +55,26 @@ func TestKillCostsTheHostNothing(t *testing.T) {
 	}
 }
 
+// Nor do the daemon's first start and its end, which put programs on the host's NIC
+// and take them off.
+func TestStartAndStopCostTheHostNothing(t *testing.T) {
+	h := newHouse(t)
+	w := h.hv.NewWeftd("networks: [{name: lan, mode: bridged, uplinks: [nic0]}]\n")
+	h.Together(
+		func() { h.losesNothing(h.hv, addresses(outside)[0]) },
+		func() { h.losesNothing(h.hv, addresses(outside)[1]) },
+		func() { h.losesNothing(h.out, addresses(host)[0]) },
+		func() { h.losesNothing(h.out, addresses(host)[1]) },
+		func() {
+			for range 3 {
+				w.Start()
+				w.Up("nic0:wire", "nic0:host")
+				w.Stop()
+			}
+		},
+	)
+}
+
 // SIGUSR2, which `systemctl restart` sends, leaves everything in place as well.
 func TestRestartKeepsGuests(t *testing.T) {
 	h := newHouse(t)

@@ -167,6 +167,35 @@ ports:
 	}
 }
 
+// A NIC that computes no checksums and cuts no segments sees complete frames: a veth
+// pair with its offloads off verifies every checksum, as the other end of a cable does.
+func TestFramesAreCompleteOnAPlainWire(t *testing.T) {
+	h := newHouse(t)
+	ct := h.container("ct1", 13)
+	w := h.hv.Weftd(`
+networks:
+  - {name: lan, mode: bridged, uplinks: [nic0]}
+ports:
+  - {name: vm1, network: lan, owner: nobody}
+  - {name: ct1, network: lan, type: device}
+`)
+	vm := h.guest("vm1", 11)
+	for _, side := range []struct {
+		ns  *lab.NS
+		dev string
+	}{{h.hv, "nic0"}, {h.out, "eth0"}} {
+		side.ns.Run("ethtool -K %s rx off tx off tso off gso off gro off", side.dev)
+	}
+	w.Up("vm1", "ct1", "nic0:wire", "nic0:host")
+	for _, from := range []lab.Station{vm, ct, h.hv} {
+		h.talks(from, outside)
+	}
+	h.talks(h.out, 11)
+	h.talks(h.out, 13)
+	h.talks(h.hv, 11)
+	h.talks(vm, host)
+}
+
 // pingsOnce checks that no answer comes twice.
 func (h *house) pingsOnce(from lab.Station, to int) {
 	h.Helper()

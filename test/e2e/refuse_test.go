@@ -61,6 +61,18 @@ ports:
 	h.Reaches(h.hv, addresses(outside)[0])
 }
 
+// A file that is not there is named.
+func TestStartWithoutFile(t *testing.T) {
+	h := newHouse(t)
+	w := h.hv.NewWeftd("")
+	if err := os.Remove(w.Config); err != nil {
+		t.Fatal(err)
+	}
+	if out := w.Fails(); !strings.Contains(out, w.Config) {
+		t.Errorf("weftd says %q, want it to name %s", out, w.Config)
+	}
+}
+
 // A second daemon on the same socket is refused; one on the same devices gets none
 // of them. The first one's guests notice neither.
 func TestSecondDaemonHarmsNobody(t *testing.T) {
