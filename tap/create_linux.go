@@ -11,8 +11,8 @@ import (
 type Spec struct {
 	Name   string
 	Port   string // the port it is for; recorded in the device's alias
-	Owner  int    // uid, -1: none
-	Group  int    // gid, -1: none
+	Owner  int    // uid that may open it; -1: not restricted
+	Group  int    // gid that may open it; -1: not restricted
 	Queues int    // queue pairs; more than 1 makes it multi-queue
 	MTU    int    // bytes; 0: the kernel's default
 }

@@ -146,10 +146,14 @@ func setOffloads(fd int, offloads bool) (frame.Features, error) {
 	return f, nil
 }
 
-// explain names the capability behind a refusal.
+// explain names the capability behind a refusal, and knows a device that vanished
+// in the middle of things.
 func explain(err error) error {
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return fmt.Errorf("%w: CAP_NET_ADMIN is missing (run as root, or set AmbientCapabilities=)", err)
+	case errors.Is(err, unix.ENODEV):
+		return fmt.Errorf("%w: %w", ErrNoDevice, err)
 	}
 	return err
 }

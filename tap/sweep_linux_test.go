@@ -30,7 +30,16 @@ func TestSweep(t *testing.T) {
 		must(t, err)
 		h, err := OpenHost(hostConfig(name))
 		must(t, err)
-		for _, c := range append(crashed, u, h) {
+		// The host port of another daemon, in the same namespace.
+		elsewhere := newPlace(t)
+		var foreign *Host
+		must(t, elsewhere.do(func() (err error) {
+			c := hostConfig(name)
+			c.Name = "mgmt1"
+			foreign, err = OpenHost(c)
+			return err
+		}))
+		for _, c := range append(crashed, u, h, foreign) {
 			must(t, c.Release())
 		}
 		// Somebody removed a companion by hand: the programs are still found.
@@ -57,6 +66,9 @@ func TestSweep(t *testing.T) {
 		}
 		if l, _ := there.link("mgmt0"); l != nil {
 			t.Error("the host port is still there")
+		}
+		if l, _ := there.link("mgmt1"); l == nil {
+			t.Error("the host port of another daemon is gone")
 		}
 		must(t, g.Close())
 		if _, err := Sweep(func(string) bool { return false }); err != nil {

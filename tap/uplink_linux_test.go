@@ -77,9 +77,12 @@ func TestUplinkJoinsGuestWireHost(t *testing.T) {
 			from *place
 			to   string
 		}{
-			{&l.guest, "20"}, {&l.wire, "30"},
-			{&l.guest, "10"}, {nil, "30"},
-			{nil, "20"}, {&l.wire, "10"},
+			{&l.guest, "20"},
+			{&l.wire, "30"},
+			{&l.guest, "10"},
+			{nil, "30"},
+			{nil, "20"},
+			{&l.wire, "10"},
 		} {
 			for _, net := range []string{"10.7.0.", "fd07::"} {
 				ping(t, pair.from, 5, net+pair.to)

@@ -40,7 +40,8 @@ func (w *watcher) follow(ctx context.Context) error {
 	defer cancel()
 	updates := make(chan netlink.LinkUpdate, 64)
 	err := netlink.LinkSubscribeWithOptions(updates, ctx.Done(), netlink.LinkSubscribeOptions{
-		ReceiveBufferSize: watchBuffer,
+		ReceiveBufferSize:      watchBuffer,
+		ReceiveBufferForceSize: true,
 	})
 	if err != nil {
 		return explain(err)
