@@ -15,6 +15,9 @@ TOOL    := go tool -modfile=tools/go.mod
 UNITS    = $(shell go list ./... | grep -v '^weft/test')
 SCRIPTS := .ci/run $(wildcard test/*.sh)
 
+# The version is stamped by LDFLAGS. Root may not ask git about somebody else's checkout.
+export GOFLAGS += -buildvcs=false
+
 # A test that cannot run here (no root, a tool missing) is a failure, not a skip.
 export WEFT_E2E_REQUIRED := 1
 
@@ -45,7 +48,7 @@ deps: ## install the tools that the tests need, if one is missing (Debian, root)
 
 .PHONY: fmt vet lint generated
 fmt: ## fail if gofumpt would change a file
-	@out=$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go')) && [ -z "$$out" ] || \
+	@out=$$($(TOOL) gofumpt -l .) && [ -z "$$out" ] || \
 		{ echo "gofumpt would change (run: $(TOOL) gofumpt -w FILE):"; echo "$$out"; exit 1; }
 vet: ## go vet
 	go vet ./...

@@ -6,7 +6,7 @@ set -eu
 # tool:package
 tests="ip:iproute2 tc:iproute2 ping:iputils-ping sysctl:procps setpriv:util-linux
 	qemu-system-x86_64:qemu-system-x86 busybox:busybox-static iperf3:iperf3 tshark:tshark ethtool:ethtool
-	ldd:libc-bin xz:xz-utils git:git gcc:gcc shellcheck:shellcheck"
+	ldd:libc-bin xz:xz-utils gcc:gcc shellcheck:shellcheck"
 peers="ovs-vswitchd:openvswitch-switch vde_switch:vde2 nft:nftables nsenter:util-linux"
 
 wanted=$tests
