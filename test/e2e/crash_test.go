@@ -105,6 +105,42 @@ func TestRestartKeepsGuests(t *testing.T) {
 	h.talks(g, outside)
 }
 
+// Without the daemon nothing leaks: an isolated guest reaches neither the host, which
+// shares its subnet, nor the other guests, and may even be started anew; when the
+// daemon is back, it finds them.
+func TestDeadDaemonLeaksNothing(t *testing.T) {
+	h := newHouse(t)
+	ct := h.container("ct1", 13)
+	w := h.hv.Weftd(`
+networks:
+  - {name: lab, mode: isolated}
+ports:
+  - {name: vm1, network: lab, owner: nobody}
+  - {name: ct1, network: lab, type: device}
+`)
+	g := h.guest("vm1", 11)
+	w.Up("vm1", "ct1")
+	h.talks(g, 13)
+	w.Kill()
+	h.silent(g, host)
+	h.silent(ct, host)
+	h.silent(g, 13)
+	h.silent(h.hv, 11)
+	if out := h.hv.Run("ip neigh"); strings.Contains(out, mac(11)) || strings.Contains(out, mac(13)) {
+		t.Errorf("the host's neighbours, want none of the isolated guests:\n%s", out)
+	}
+
+	if err := g.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	g.Reboot()
+	g.Addresses("eth0", prefixes(11)...)
+	w.Start()
+	w.Up("vm1", "ct1")
+	h.talks(g, 13)
+	h.silent(g, host)
+}
+
 // A daemon that was killed and whose ports are gone from the document when it comes
 // back removes what it made for them.
 func TestStartSweepsWhatACrashLeft(t *testing.T) {

@@ -196,6 +196,44 @@ ports:
 	h.talks(vm, host)
 }
 
+// A network's MTU holds for the ports that weft makes. A device with a smaller one
+// gets no frame that it could not take: such are dropped, and counted.
+func TestLargeMTU(t *testing.T) {
+	h := newHouse(t)
+	large := h.container("ct1", 13)
+	h.container("ct2", 14)
+	h.hv.Run("ip link set ct1 mtu 9000")
+	large.Run("ip link set eth0 mtu 9000")
+	w := h.hv.Weftd(`
+networks:
+  - {name: lab, mode: isolated, mtu: 9000}
+ports:
+  - {name: vm1, network: lab, owner: nobody}
+  - {name: ct1, network: lab, type: device}
+  - {name: ct2, network: lab, type: device}
+  - {name: mgmt0, network: lab, type: host, addresses: [10.77.0.15/24, "fd77::15/64"]}
+`)
+	vm := h.guest("vm1", 11)
+	vm.Run("ip link set eth0 mtu 9000")
+	w.Up("vm1", "ct1", "ct2", "mgmt0")
+	h.hv.Run("ip addr flush dev nic0") // the host is in the network by mgmt0 alone
+	for _, to := range []int{11, 15} {
+		for _, addr := range addresses(to) {
+			large.Run("ping -c 2 -M do -s 8900 %s", addr)
+		}
+	}
+	h.talks(large, 11)
+	h.talks(large, 14)
+
+	before := w.Counters("ct2").Drops["oversize"]
+	if out, err := large.Sh(t.Context(), "ping -c 2 -i 0.2 -W 1 -M do -s 8900 "+addresses(14)[0]); err == nil {
+		t.Errorf("a frame of 8,900 bytes reached a device with MTU 1500: %s", out)
+	}
+	if n := w.Counters("ct2").Drops["oversize"] - before; n != 2 {
+		t.Errorf("%d frames counted as oversize at ct2, want 2", n)
+	}
+}
+
 // pingsOnce checks that no answer comes twice.
 func (h *house) pingsOnce(from lab.Station, to int) {
 	h.Helper()
