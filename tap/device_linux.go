@@ -27,7 +27,7 @@ func AttachDevice(name string, mtu int) (*Device, error) {
 // them into the host's stack.
 func (a *attachment) connectDevice() (err error) {
 	n, c := a.device, a.companions[0]
-	if c.queue.out, err = openSocket(n, true); err != nil {
+	if c.queue.out, err = openSocket(n); err != nil {
 		return err
 	}
 	guard := program{name: attachProgWeftGuard}

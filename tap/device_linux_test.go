@@ -102,7 +102,7 @@ func TestDeviceAttachLeaksNothing(t *testing.T) {
 		must(t, Create(Spec{Name: "vm1", Port: "p", Owner: -1, Group: -1, Queues: 1}))
 		g := openGuest(t, "vm1")
 		host := listen(t, nil, "")
-		f := testFrame("ff:ff:ff:ff:ff:ff", "02:00:00:00:00:01", 60)
+		f := testFrame(everyone, "02:00:00:00:00:01", 60)
 		stop, done := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(done)
@@ -147,14 +147,14 @@ func TestDeviceGuardKeepsHostOut(t *testing.T) {
 		must(t, err)
 		defer d.Close()
 		inside := listen(t, &a, "eth0")
-		host, err := openSocket(l, false) // as weft on a NIC, but for the mark
+		host, err := openSocket(l) // as weft's own, but for the mark
 		must(t, err)
 		q := &Queue{name: "a0", out: host, fd: -1}
 		defer q.Close()
 		must(t, unix.SetsockoptInt(host.fd, unix.SOL_SOCKET, unix.SO_MARK, 0))
 		bufs := frame.NewBufs(4)
 		for _, b := range bufs {
-			b.SetBytes(testFrame("ff:ff:ff:ff:ff:ff", "02:00:00:00:00:01", 60))
+			b.SetBytes(testFrame(everyone, "02:00:00:00:00:01", 60))
 		}
 		// The guard's refusal shows as a full queue.
 		_, _ = q.Send(bufs)
@@ -183,7 +183,7 @@ func TestDeviceTakenOverAfterCrash(t *testing.T) {
 			t.Errorf("the crash changed\n%s\nto\n%s", attached, now)
 		}
 		host := listen(t, nil, "")
-		f := testFrame("ff:ff:ff:ff:ff:ff", "02:00:00:00:00:01", 60)
+		f := testFrame(everyone, "02:00:00:00:00:01", 60)
 		for range 100 {
 			must(t, g.write(f))
 		}
@@ -308,7 +308,7 @@ func TestDeviceVanishes(t *testing.T) {
 		d, err := AttachDevice("a0", 1500)
 		must(t, err)
 		bufs := frame.NewBufs(2)
-		bufs[0].SetBytes(testFrame("ff:ff:ff:ff:ff:ff", "02:00:00:00:00:01", 60))
+		bufs[0].SetBytes(testFrame(everyone, "02:00:00:00:00:01", 60))
 		must(t, netlink.LinkDel(d.device))
 		if _, err := d.Queues()[0].Send(bufs[:1]); !errors.Is(err, ErrNoDevice) {
 			t.Errorf("Send to a device that is gone: %v, want ErrNoDevice", err)

@@ -91,7 +91,7 @@ func TestHostPorts(t *testing.T) {
 func plain(t *testing.T, h *Host, there place) {
 	t.Helper()
 	bufs := frame.NewBufs(64)
-	must(t, there.do(func() error { return broadcast("mgmt0", 3) }))
+	must(t, there.do(func() error { return emit("mgmt0", everyone, hostMAC, 3) }))
 	got := 0
 	eventually(t, "plain frames", func() bool {
 		n, err := h.Queues()[0].Recv(bufs)
@@ -107,7 +107,7 @@ func plain(t *testing.T, h *Host, there place) {
 		return got == 3
 	})
 	ear := listen(t, &there, "mgmt0")
-	bufs[0].SetBytes(testFrame("ff:ff:ff:ff:ff:ff", guestMAC, 60))
+	bufs[0].SetBytes(testFrame(everyone, guestMAC, 60))
 	if n, err := h.Queues()[0].Send(bufs[:1]); n != 1 || err != nil {
 		t.Errorf("Send = %d, %v", n, err)
 	}

@@ -119,7 +119,7 @@ func (q *Queue) write(bufs []*frame.Buf) (int, syscall.Errno) {
 	if q.header > 0 {
 		b.Offload.Encode(p)
 	}
-	_, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(q.fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+	_, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(q.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
 	if errno != 0 {
 		return 0, errno
 	}

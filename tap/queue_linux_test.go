@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"weft/frame"
 )
@@ -73,6 +74,54 @@ func TestQueueKeepsFrameAndOffload(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Not every guest takes superframes: emulated NICs and old drivers want segments,
+// which the kernel makes.
+func TestQueueSendSegmentsForPlainGuest(t *testing.T) {
+	isolate(t)
+	must(t, Create(Spec{Name: "vm1", Port: "p", Owner: -1, Group: -1, Queues: 1}))
+	g, _, err := newQueue("vm1", false)
+	must(t, err)
+	defer g.Close()
+	d, err := AttachDevice("vm1", 1500)
+	must(t, err)
+	defer d.Close()
+	bufs := frame.NewBufs(64)
+	bufs[0].SetBytes(superframe(10 * 1448))
+	bufs[0].Offload = tcpOffload()
+	if n, err := d.Queues()[0].Send(bufs[:1]); n != 1 || err != nil {
+		t.Errorf("Send = %d, %v", n, err)
+	}
+	n, err := g.Recv(bufs)
+	if n != 10 || err != nil {
+		t.Fatalf("the guest got %d frames, %v; want 10 segments", n, err)
+	}
+	for _, b := range bufs[:n] {
+		if b.Len() != 54+1448 {
+			t.Errorf("segment of %d bytes", b.Len())
+		}
+	}
+}
+
+// Kernels before 6.4 know only the short header on packet sockets.
+func TestQueueSendWithShortHeader(t *testing.T) {
+	isolate(t)
+	g, q := newPair(t)
+	must(t, unix.SetsockoptInt(q.out.fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1)) // resets the length
+	q.out.header = shortHeader
+	bufs, in := frame.NewBufs(2), frame.NewBufs(4)
+	for _, b := range bufs {
+		b.SetBytes(superframe(20000))
+		b.Offload = tcpOffload()
+	}
+	if n, err := q.Send(bufs); n != 2 || err != nil {
+		t.Fatalf("Send = %d, %v", n, err)
+	}
+	n, err := g.Recv(in)
+	if n != 2 || err != nil || !bytes.Equal(in[1].Bytes(), bufs[1].Bytes()) || in[1].Offload.SegSize != 1448 {
+		t.Errorf("Recv = %d, %v: %d bytes with %+v", n, err, in[1].Len(), in[1].Offload)
+	}
 }
 
 func TestQueueRecvStopsAtBytes(t *testing.T) {

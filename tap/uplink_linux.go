@@ -55,7 +55,7 @@ func (u *Uplink) connect() (err error) {
 		return err
 	}
 	nic, wire, host := u.device, u.companions[0], u.companions[1]
-	if wire.queue.out, err = openSocket(nic, false); err != nil {
+	if wire.queue.out, err = openSocket(nic); err != nil {
 		return err
 	}
 	guard := program{name: attachProgWeftGuard}

@@ -18,6 +18,7 @@ import (
 const nicSegment = 1
 
 const (
+	everyone = "ff:ff:ff:ff:ff:ff"
 	hostMAC  = "02:00:00:00:00:10"
 	wireMAC  = "02:00:00:00:00:20"
 	guestMAC = "02:00:00:00:00:30"
@@ -113,13 +114,13 @@ func TestUplinkCopiesBroadcastOnce(t *testing.T) {
 		must(t, err)
 		defer host.close()
 		stations := []struct {
-			name, device string
-			at           place
-			ear          listener
+			name, device, mac string
+			at                place
+			ear               listener
 		}{
-			{name: "host", device: "nic0", at: host},
-			{name: "wire", device: "eth0", at: l.wire},
-			{name: "guest", device: "eth0", at: l.guest},
+			{name: "host", device: "nic0", mac: hostMAC, at: host},
+			{name: "wire", device: "eth0", mac: wireMAC, at: l.wire},
+			{name: "guest", device: "eth0", mac: guestMAC, at: l.guest},
 		}
 		for i := range stations {
 			stations[i].ear = listen(t, &stations[i].at, stations[i].device)
@@ -127,7 +128,7 @@ func TestUplinkCopiesBroadcastOnce(t *testing.T) {
 		const sent = 10
 		for _, from := range stations {
 			seen := r.frames.Load()
-			must(t, from.at.do(func() error { return broadcast(from.device, sent) }))
+			must(t, from.at.do(func() error { return emit(from.device, everyone, from.mac, sent) }))
 			eventually(t, "the relay", func() bool { return r.frames.Load() >= seen+sent })
 			for _, to := range stations {
 				want := sent
@@ -154,14 +155,14 @@ func TestUplinkCopiesBroadcastOnce(t *testing.T) {
 	})
 }
 
-// broadcast sends n test frames from the device of the present namespace, as any
-// program of the host does.
-func broadcast(device string, n int) error {
+// emit sends n test frames from the device of the present namespace, as any program
+// of the host does.
+func emit(device, dst, src string, n int) error {
 	l, err := netlink.LinkByName(device)
 	if err != nil {
 		return err
 	}
-	s, err := openSocket(l, false)
+	s, err := openSocket(l)
 	if err != nil {
 		return err
 	}
@@ -170,7 +171,7 @@ func broadcast(device string, n int) error {
 		return err
 	}
 	b := frame.NewBufs(1)
-	b[0].SetBytes(testFrame("ff:ff:ff:ff:ff:ff", l.Attrs().HardwareAddr.String(), 60))
+	b[0].SetBytes(testFrame(dst, src, 60))
 	for range n {
 		if _, errno := s.send(b); errno != 0 {
 			return errno
@@ -188,7 +189,7 @@ func TestUplinkSetGuest(t *testing.T) {
 		wire := listen(t, &l.wire, "eth0")
 		mac, err := frame.ParseMAC(guestMAC)
 		must(t, err)
-		nic, err := openSocket(u.device, false)
+		nic, err := openSocket(u.device)
 		must(t, err)
 		defer unix.Close(nic.fd)
 		must(t, unix.SetsockoptInt(nic.fd, unix.SOL_SOCKET, unix.SO_MARK, 0))
@@ -225,7 +226,7 @@ func TestUplinkSetGuest(t *testing.T) {
 		// A frame for the host from an address taken for a guest's shows the switch
 		// that the station is outside, and reaches the host.
 		host := listen(t, nil, "nic0")
-		must(t, l.wire.do(func() error { return unicast("eth0", hostMAC, guestMAC) }))
+		must(t, l.wire.do(func() error { return emit("eth0", hostMAC, guestMAC, 1) }))
 		eventually(t, "frame at the host", func() bool { return host.count(t) == 1 })
 		eventually(t, "its copy at the switch", func() bool {
 			n, err := u.Wire()[0].Recv(b[:1])
@@ -238,24 +239,6 @@ func TestUplinkSetGuest(t *testing.T) {
 			t.Errorf("%d frames to a former guest came to the switch, want 0", n)
 		}
 	})
-}
-
-func unicast(device, dst, src string) error {
-	l, err := netlink.LinkByName(device)
-	if err != nil {
-		return err
-	}
-	s, err := openSocket(l, true)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(s.fd)
-	b := frame.NewBufs(1)
-	b[0].SetBytes(testFrame(dst, src, 60))
-	if _, errno := s.send(b); errno != 0 {
-		return errno
-	}
-	return nil
 }
 
 func TestUplinkKeepsMacvlanAndFollowsMAC(t *testing.T) {

@@ -78,7 +78,7 @@ int weft_redirect(struct __sk_buff *skb)
 
 // Egress of a device and of every companion: stops what the host's own stack would
 // send there (duplicate address detection, MLD, router solicitations). What weft
-// sends to a device bypasses it.
+// sends is marked.
 SEC("tc")
 int weft_guard(struct __sk_buff *skb)
 {
