@@ -25,7 +25,7 @@ export WEFT_E2E_REQUIRED := 1
 .NOTPARALLEL:
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## build weftd and weft into bin/
@@ -46,7 +46,7 @@ install: build ## install under DESTDIR and PREFIX: programs, unit, group weft, 
 deps: ## install the tools that the tests need, if one is missing (Debian, root)
 	@test/deps.sh
 
-.PHONY: fmt vet lint generated
+.PHONY: fmt vet lint
 fmt: ## fail if gofumpt would change a file
 	@out=$$($(TOOL) gofumpt -l .) && [ -z "$$out" ] || \
 		{ echo "gofumpt would change (run: $(TOOL) gofumpt -w FILE):"; echo "$$out"; exit 1; }
@@ -79,9 +79,11 @@ bench: root build ## compare with the peers, write docs/bench/
 	@test/deps.sh bench
 	go run ./test/bench
 
-.PHONY: generate cover clean root
-generate: ## make the generated files again (needs clang)
+.PHONY: generate generated cover clean root
+generate: ## make the generated files again (needs clang and libbpf-dev; Debian 12's made the committed ones)
 	go generate ./...
+generated: generate ## fail if that changes a file
+	git diff --exit-code --stat -- '*_bpfe[lb].*'
 cover: ## coverage of the unit tests: build/cover.html
 	mkdir -p build
 	go test -coverpkg=./... -coverprofile=build/cover.out $(UNITS)
