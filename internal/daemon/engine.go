@@ -373,8 +373,11 @@ func offloadNames(f frame.Features) []string {
 		bit  frame.Features
 		name string
 	}{
-		{frame.FeatureCsum, "csum"}, {frame.FeatureTSO4, "tso4"}, {frame.FeatureTSO6, "tso6"},
-		{frame.FeatureTSOECN, "ecn"}, {frame.FeatureUSO, "uso"},
+		{frame.FeatureCsum, "csum"},
+		{frame.FeatureTSO4, "tso4"},
+		{frame.FeatureTSO6, "tso6"},
+		{frame.FeatureTSOECN, "ecn"},
+		{frame.FeatureUSO, "uso"},
 	} {
 		if f&o.bit != 0 {
 			list = append(list, o.name)

@@ -44,30 +44,44 @@ func TestPlanNamesWhatDiffersAndNothingElse(t *testing.T) {
 			"remove port vm1 from network lan", "remove port ct1 from network lab", "remove port mgmt from network lab",
 			"detach uplink eth0 from network lan", "remove network lan", "remove network lab",
 		}},
-		{"a port goes to another network and keeps its device",
+		{
+			"a port goes to another network and keeps its device",
 			lan, strings.Replace(lan, "{name: vm1, network: lan}", "{name: vm1, network: lab}", 1),
-			[]string{"take port vm1 out of network lan, keep its device vm1", "add port vm1 (tap) to network lab"}},
-		{"a port gets another name and keeps its device",
+			[]string{"take port vm1 out of network lan, keep its device vm1", "add port vm1 (tap) to network lab"},
+		},
+		{
+			"a port gets another name and keeps its device",
 			lan, strings.Replace(lan, "name: ct1", "name: ct9", 1),
-			[]string{"take port ct1 out of network lab, keep its device veth1", "add port ct9 (device) to network lab"}},
-		{"a device that another type of port needs is made anew",
+			[]string{"take port ct1 out of network lab, keep its device veth1", "add port ct9 (device) to network lab"},
+		},
+		{
+			"a device that another type of port needs is made anew",
 			lan, strings.Replace(lan, "{name: vm1, network: lan}", "{name: vm1, network: lan, queues: 2}", 1),
-			[]string{"remove port vm1 from network lan", "add port vm1 (tap) to network lan"}},
-		{"settings change in place",
+			[]string{"remove port vm1 from network lan", "add port vm1 (tap) to network lan"},
+		},
+		{
+			"settings change in place",
 			lan, strings.Replace(lan, "172.16.9.1/24", "172.16.9.2/24", 1),
-			[]string{"change port mgmt: addresses [172.16.9.1/24] → [172.16.9.2/24]"}},
-		{"an uplink is added behind the other",
+			[]string{"change port mgmt: addresses [172.16.9.1/24] → [172.16.9.2/24]"},
+		},
+		{
+			"an uplink is added behind the other",
 			lan, strings.Replace(lan, "[eth0]", "[eth0, eth1]", 1),
-			[]string{"change network lan: uplinks eth0 → eth0,eth1", "attach uplink eth1 to network lan"}},
-		{"an uplink moves to another network",
+			[]string{"change network lan: uplinks eth0 → eth0,eth1", "attach uplink eth1 to network lan"},
+		},
+		{
+			"an uplink moves to another network",
 			lan, strings.Replace(strings.Replace(lan, "mode: bridged, uplinks: [eth0]", "mode: isolated", 1), "{name: lab, mode: isolated}", "{name: lab, mode: bridged, uplinks: [eth0]}", 1),
 			[]string{
 				"detach uplink eth0 from network lan", "change network lan: mode bridged → isolated, uplinks eth0 → ",
 				"change network lab: mode isolated → bridged, uplinks  → eth0", "attach uplink eth0 to network lab",
-			}},
-		{"the MTU of a network changes in place",
+			},
+		},
+		{
+			"the MTU of a network changes in place",
 			lan, strings.Replace(lan, "{name: lab, mode: isolated}", "{name: lab, mode: isolated, mtu: 9000}", 1),
-			[]string{"change network lab: mtu 1500 → 9000"}},
+			[]string{"change network lab: mtu 1500 → 9000"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

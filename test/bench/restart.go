@@ -42,9 +42,15 @@ var carried = path{"sw", atWire}
 
 // switched are the paths that need the daemon: every kind of port both asks and answers.
 var switched = []path{
-	{"sw", atTAP}, {"sw", atDevice}, {"sw", atHostPort},
-	{"wire", atTAP}, {"wire", atDevice}, {"wire", atHostPort},
-	{"device", atTAP}, {"device", atHostPort}, {"hostport", atTAP},
+	{"sw", atTAP},
+	{"sw", atDevice},
+	{"sw", atHostPort},
+	{"wire", atTAP},
+	{"wire", atDevice},
+	{"wire", atHostPort},
+	{"device", atTAP},
+	{"device", atHostPort},
+	{"hostport", atTAP},
 }
 
 func killAndStart(l *lab, _ contestant) (sample, error) {
