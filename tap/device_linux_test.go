@@ -279,6 +279,11 @@ func TestDeviceLeavesOthersFiltersAlone(t *testing.T) {
 		if after := state(t); after != before {
 			t.Errorf("the failure left\n%s\nwas\n%s", after, before)
 		}
+		run(t, nil, "tc", "qdisc", "del", "dev", "a0", "clsact")
+		run(t, nil, "tc", "qdisc", "add", "dev", "a0", "ingress")
+		if _, err := AttachDevice("a0", 1500); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "tc qdisc delete dev a0 ingress") {
+			t.Errorf("AttachDevice beside an ingress qdisc: %v, want ErrBusy", err)
+		}
 	})
 }
 

@@ -91,13 +91,29 @@ func placeHost(c HostConfig) (at place, m mark, fresh bool, err error) {
 			return there, m, false, nil
 		}
 		fresh = true
-		err = makeTAP(c.Name, 0, -1, false)
+		err = here.makeMarked(c.Name, m)
 	}
 	if err != nil {
 		here.close()
 		return place{}, mark{}, false, err
 	}
 	return here, m, fresh, nil
+}
+
+// makeMarked makes the TAP and marks it before anything else: then it is found again
+// after a crash at any moment, wherever it is moved.
+func (p place) makeMarked(name string, m mark) error {
+	if err := makeTAP(name, 0, -1, false); err != nil {
+		return err
+	}
+	l, err := p.LinkByName(name)
+	if err == nil {
+		err = p.LinkSetAlias(l, m.String())
+	}
+	if err != nil {
+		return fmt.Errorf("%s: mark: %w", name, explain(err))
+	}
+	return nil
 }
 
 // holds reports whether the namespace has the device, with that mark.
@@ -159,8 +175,7 @@ func (h *Host) settle(c HostConfig, fresh bool) error {
 	return nil
 }
 
-// move brings the kernel side to the named namespace. Marked first, it is found
-// again after a crash at any moment.
+// move brings the kernel side to the named namespace.
 func (h *Host) move(name string) error {
 	if name == "" {
 		return nil

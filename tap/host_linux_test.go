@@ -126,6 +126,9 @@ func TestHostUpdatesInPlace(t *testing.T) {
 	if h.MAC() != c.MAC || l.Attrs().HardwareAddr.String() != c.MAC.String() {
 		t.Errorf("MAC = %s, device has %s, want %s", h.MAC(), l.Attrs().HardwareAddr, c.MAC)
 	}
+	if out := run(t, &there, "ip", "link", "show", "dev", "mgmt0"); !strings.Contains(out, "qdisc noqueue") || !strings.Contains(out, "qlen 2000") {
+		t.Errorf("queues of the host port:\n%s", out)
+	}
 	addAddresses(t, there.Handle, l, "192.0.2.1/24") // the operator's own
 	c.Addresses, c.MTU = prefixes("172.16.9.7/24", "fd16:9::1/64"), 1500
 	must(t, h.Update(c))

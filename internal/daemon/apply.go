@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"go.uber.org/zap"
 
@@ -61,12 +62,16 @@ func (t *transaction) rollback() error {
 	return err
 }
 
+// commit does what was left for the end, side by side: most of the time that the
+// kernel takes to remove a device is waiting.
 func (t *transaction) commit() error {
-	var err error
-	for _, f := range t.finish {
-		err = errors.Join(err, f())
+	errs := make([]error, len(t.finish))
+	var g sync.WaitGroup
+	for i, f := range t.finish {
+		g.Go(func() { errs[i] = f() })
 	}
-	return err
+	g.Wait()
+	return errors.Join(errs...)
 }
 
 func (d *Daemon) doLocked(t *transaction, a Action) error {
