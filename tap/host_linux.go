@@ -65,10 +65,13 @@ func OpenHost(c HostConfig) (*Host, error) {
 	if err == nil {
 		return h, nil
 	}
-	if fresh {
+	switch {
+	case !fresh:
+		err = errors.Join(err, h.drop())
+	case h.keep < 0: // not opened: it would stay
+		err = errors.Join(err, h.drop(), at.remove(c.Name))
+	default:
 		err = errors.Join(err, h.Close())
-	} else {
-		h.drop()
 	}
 	return nil, fmt.Errorf("host port %s: %w", c.Port, err)
 }
@@ -108,7 +111,9 @@ func (p place) makeMarked(name string, m mark) error {
 	}
 	l, err := p.LinkByName(name)
 	if err == nil {
-		err = p.LinkSetAlias(l, m.String())
+		if err = p.LinkSetAlias(l, m.String()); err != nil {
+			err = errors.Join(err, p.LinkDel(l))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("%s: mark: %w", name, explain(err))
@@ -116,13 +121,22 @@ func (p place) makeMarked(name string, m mark) error {
 	return nil
 }
 
-// holds reports whether the namespace has the device, with that mark.
+func (p place) remove(name string) error {
+	l, err := p.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	return p.LinkDel(l)
+}
+
+// holds reports whether the namespace has the device, as a host port of the same
+// daemon; the port may have been renamed since.
 func (p place) holds(name string, m mark) (bool, error) {
 	l, err := p.link(name)
 	if l == nil {
 		return false, err
 	}
-	if parseMark(l.Attrs().Alias) != m {
+	if old := parseMark(l.Attrs().Alias); old.role != m.role || old.home != m.home {
 		return false, fmt.Errorf("%s: %w (its alias is %q): name the host port otherwise", name, ErrForeign, l.Attrs().Alias)
 	}
 	return true, nil

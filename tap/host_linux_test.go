@@ -181,11 +181,13 @@ func TestHostTakenOverWhereverItIs(t *testing.T) {
 				must(t, netlink.LinkSetNsFd(l, int(test.moved.ns)))
 			}
 			crash(child)
-			h, err := OpenHost(hostConfig(test.after))
+			renamed := hostConfig(test.after)
+			renamed.Port = "admin"
+			h, err := OpenHost(renamed)
 			must(t, err)
 			l, err := test.found.LinkByName("mgmt0")
 			must(t, err)
-			if m := parseMark(l.Attrs().Alias); m.role != roleHost || m.of != "mgmt" {
+			if m := parseMark(l.Attrs().Alias); m.role != roleHost || m.of != "admin" {
 				t.Errorf("alias %q", l.Attrs().Alias)
 			}
 			if got := addresses(t, test.found, "mgmt0"); !sameSet(got, hostConfig("").Addresses) {
