@@ -109,7 +109,7 @@ func (s *slowSwitch) forget(gone func(key, slowStation) bool) { maps.DeleteFunc(
 // and stations change.
 func TestRelayModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &relayModel{rig: newRig(t, Config{}), slow: &slowSwitch{stations: map[key]slowStation{}}}
+		m := &relayModel{rig: newRig(t, Config{Stations: 100}), slow: &slowSwitch{stations: map[key]slowStation{}}}
 		m.nets = []FID{m.rig.net, m.rig.network(NetworkConfig{})}
 		m.add(t)
 		t.Repeat(map[string]func(*rapid.T){

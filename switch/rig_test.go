@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"pgregory.net/rapid"
@@ -29,6 +30,12 @@ type tester interface {
 	Cleanup(func())
 }
 
+// All rigs use the same Bufs, which are large.
+var (
+	rigBufs    = sync.OnceValue(func() []*frame.Buf { return frame.NewBufs(batch) })
+	rigScratch = sync.OnceValue(func() []*frame.Buf { return frame.NewBufs(batch) })
+)
+
 func newRig(t tester, c Config) *rig {
 	t.Helper()
 	c.Workers = 1
@@ -41,6 +48,7 @@ func newRig(t tester, c Config) *rig {
 	if r.w, err = newWorker(s, 0); err != nil {
 		t.Fatal(err)
 	}
+	r.w.equip(rigBufs(), rigScratch())
 	t.Cleanup(func() {
 		if err := r.w.poller.close(); err != nil {
 			t.Error(err)

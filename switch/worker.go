@@ -50,11 +50,15 @@ func newWorker(s *Switch, index int) (*worker, error) {
 	w := &worker{
 		s: s, index: index, poller: p, snap: &snapshot{polls: make([][]*queue, s.workers)},
 		followed: make(chan struct{}, 1), left: make(chan struct{}),
-		bufs: frame.NewBufs(batch),
 	}
-	w.egress = egress{out: make([]*frame.Buf, 0, batch), scratch: frame.NewBufs(batch)}
 	w.adopt(s.snap.Load())
 	return w, nil
+}
+
+// equip gives the worker its Bufs.
+func (w *worker) equip(bufs, scratch []*frame.Buf) {
+	w.bufs = bufs
+	w.egress = egress{out: make([]*frame.Buf, 0, batch), scratch: scratch}
 }
 
 // run carries frames until stop is set.
@@ -62,6 +66,7 @@ func (w *worker) run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(w.left)
+	w.equip(frame.NewBufs(batch), frame.NewBufs(batch))
 	for !w.stop.Load() {
 		w.follow()
 		for _, place := range w.wait() {
