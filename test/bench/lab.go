@@ -12,8 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // prefix begins the name of every namespace that a bench makes, followed by the
@@ -30,7 +28,7 @@ type lab struct {
 }
 
 func newLab(ctx context.Context) (*lab, error) {
-	dir, err := os.MkdirTemp("", prefix)
+	dir, err := os.MkdirTemp("", fmt.Sprintf("%s%d-", prefix, os.Getpid()))
 	if err != nil {
 		return nil, err
 	}
@@ -70,24 +68,30 @@ func (l *lab) close() error {
 	return errors.Join(append(errs, os.RemoveAll(l.dir))...)
 }
 
-// sweep removes namespaces of benches that were killed.
+// sweep removes the namespaces and directories of benches that were killed.
 func sweep() error {
-	found, err := filepath.Glob("/run/netns/" + prefix + "*")
-	if err != nil {
-		return err
-	}
 	var errs []error
-	for _, path := range found {
-		name := filepath.Base(path)
-		owner, _, _ := strings.Cut(strings.TrimPrefix(name, prefix), "-")
-		pid, err := strconv.Atoi(owner)
-		if err != nil || unix.Kill(pid, 0) == nil {
-			continue // not ours, or its bench is running
-		}
-		_, err = command(context.Background(), "", "ip", "netns", "del", name)
+	for _, path := range leavings("/run/netns") {
+		_, err := command(context.Background(), "", "ip", "netns", "del", filepath.Base(path))
 		errs = append(errs, err)
 	}
+	for _, path := range leavings(os.TempDir()) {
+		errs = append(errs, os.RemoveAll(path))
+	}
 	return errors.Join(errs...)
+}
+
+// leavings returns the files of a directory that are named after a bench that is gone.
+func leavings(dir string) []string {
+	found, _ := filepath.Glob(filepath.Join(dir, prefix+"*-*")) // the pattern is well-formed
+	return slices.DeleteFunc(found, func(path string) bool {
+		owner, _, _ := strings.Cut(strings.TrimPrefix(filepath.Base(path), prefix), "-")
+		if _, err := strconv.Atoi(owner); err != nil {
+			return true // not ours
+		}
+		_, err := os.Readlink("/proc/" + owner + "/exe")
+		return err == nil // its bench is running
+	})
 }
 
 // start starts a long-running process in a namespace of the lab.

@@ -79,6 +79,7 @@ func killAndStart(l *lab, _ contestant) (sample, error) {
 	if err := w.process.kill(); err != nil {
 		return nil, err
 	}
+	killed := time.Now()
 	if err := l.rest(time.Second); err != nil {
 		return nil, err
 	}
@@ -86,7 +87,7 @@ func killAndStart(l *lab, _ contestant) (sample, error) {
 	if err := w.launch(); err != nil {
 		return nil, err
 	}
-	return outcome(l, host, streams, started)
+	return outcome(l, host, streams, killed, started)
 }
 
 // bridgedScene makes the wire, the guests and the daemon.
@@ -126,7 +127,7 @@ var (
 	counted  = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`)
 )
 
-func outcome(l *lab, host *process, streams []*process, started time.Time) (sample, error) {
+func outcome(l *lab, host *process, streams []*process, killed, started time.Time) (sample, error) {
 	if _, err := host.wait(l.ctx); err != nil {
 		return nil, err
 	}
@@ -140,6 +141,11 @@ func outcome(l *lab, host *process, streams []*process, started time.Time) (samp
 	for _, p := range streams {
 		if _, err := p.wait(l.ctx); err != nil {
 			return nil, err
+		}
+		const inFlight = 100 * time.Millisecond // answers that were on their way when the daemon died
+		dead := killed.Add(inFlight)
+		if early, ok := firstAfter(p.out.String(), dead); ok && early < started.Sub(dead) {
+			return nil, fmt.Errorf("%q was answered while the daemon was dead: its traffic takes another way", p.cmd.Args)
 		}
 		silence, ok := firstAfter(p.out.String(), started)
 		if !ok {
