@@ -335,3 +335,17 @@ func TestPortsComeAndGo(t *testing.T) {
 		}
 	}
 }
+
+// A mute queue has a descriptor that cannot be polled.
+type mute struct{ vswitch.Queue }
+
+func (mute) FD() int { return -1 }
+
+func TestQueueThatCannotBePolledFails(t *testing.T) {
+	told := make(chan error, 1)
+	s, id := start(t, vswitch.Config{QueueFailed: func(_ frame.PortID, err error) { told <- err }})
+	add(t, s, vswitch.PortConfig{Network: id, Queues: []vswitch.Queue{mute{switchtest.NewBlackhole()}}})
+	if err := <-told; err == nil {
+		t.Error("told of no error")
+	}
+}
