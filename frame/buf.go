@@ -123,5 +123,13 @@ func (b *Buf) Drop(r Reason) {
 	}
 }
 
+// Revive undoes Drop and returns the reason: what one port of exit refuses may be right
+// for the next.
+func (b *Buf) Revive() Reason {
+	r := b.reason
+	b.reason = 0
+	return r
+}
+
 // Reason returns why the frame was dropped, or zero if it lives.
 func (b *Buf) Reason() Reason { return b.reason }

@@ -72,15 +72,24 @@ func (t *tally) sift(bufs []*frame.Buf) []*frame.Buf {
 	return live
 }
 
-func (t *tally) sent(bufs []*frame.Buf) {
+// sent counts the frames that a device is done with and returns those it took, in
+// place. Those it refused are revived: other ports may have them on their lists.
+func (t *tally) sent(bufs []*frame.Buf) []*frame.Buf {
+	taken := bufs[:0]
 	var octets, segments uint64
 	for _, b := range bufs {
+		if r := b.Revive(); r != 0 {
+			t.drops[r].add(1)
+			continue
+		}
+		taken = append(taken, b)
 		octets += uint64(b.Len())
 		segments += uint64(b.Segments())
 	}
-	t.txFrames.add(uint64(len(bufs)))
+	t.txFrames.add(uint64(len(taken)))
 	t.txBytes.add(octets)
 	t.txSegments.add(segments)
+	return taken
 }
 
 func (t *tally) addTo(sum *Counters) {

@@ -89,12 +89,12 @@ func (x *egress) send() {
 			lost = frame.DropQueueFull
 		}
 	}
-	x.tally.sent(x.out[:n])
 	if n < len(x.out) {
 		x.tally.drops[lost].add(uint64(len(x.out) - n))
 	}
-	if x.port.mirror != nil && n > 0 {
-		x.port.mirror.Mirror(x.worker.now, Transmitted, x.out[:n])
+	taken := x.tally.sent(x.out[:n])
+	if x.port.mirror != nil && len(taken) > 0 {
+		x.port.mirror.Mirror(x.worker.now, Transmitted, taken)
 	}
 	x.out = x.out[:0]
 }

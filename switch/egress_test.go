@@ -159,3 +159,22 @@ func TestEgressSpreadsQueuesAndKeepsFlowsTogether(t *testing.T) {
 		}
 	}
 }
+
+func TestEgressRefusedFrameIsCountedAndOthersGetIt(t *testing.T) {
+	r := newRig(t, Config{})
+	in, short, long := r.port(PortConfig{}), r.port(PortConfig{}), r.port(PortConfig{})
+	short.longest = 100
+	var want [][]byte
+	for _, n := range []int{10, 1000, 20} {
+		want = append(want, frametest.UDP(frametest.Station(1), frametest.Station(2), frametest.Payload(n)))
+	}
+	r.send(in, want...)
+	r.expect(long, want...)
+	r.expect(short, want[0], want[2])
+	if c := r.counters(short); c.TxFrames != 2 || c.Drops[frame.DropOversize] != 1 || c.Drops[frame.DropQueueFull] != 0 {
+		t.Errorf("the port that refused one: %d sent, drops %v", c.TxFrames, c.Drops)
+	}
+	if c := r.counters(long); c.TxFrames != 3 || c.Drops[frame.DropOversize] != 0 {
+		t.Errorf("the port that took all: %d sent, drops %v", c.TxFrames, c.Drops)
+	}
+}

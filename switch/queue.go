@@ -20,9 +20,10 @@ import (
 // batch of large frames in the processor's cache. A frame that the device itself
 // knows to be malformed is returned all the same, with Drop called on it.
 //
-// Send hands over bufs in order and returns how many the device took. A full
-// device is no error: what was not taken is counted by the caller and lost. Send
-// may write to the frame's headroom but changes nothing of the frame.
+// Send hands over bufs in order and returns how many, from the front, the device is
+// done with: those it took, and those it refuses for good, on which Drop is called.
+// A full device is no error: the rest is counted by the caller and lost. Send may
+// write to the frame's headroom but changes nothing of the frame.
 //
 // An error from either means that the queue is dead: it will carry nothing again.
 type Queue interface {

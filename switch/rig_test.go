@@ -83,6 +83,7 @@ type device struct {
 	sent      []deviceFrame
 	bufs      []*frame.Buf // the Bufs last sent
 	room      int          // how many frames Send takes; negative: any number
+	longest   int          // Send refuses longer frames; 0: none
 	sendErr   error
 	recvErr   error
 	closed    bool
@@ -125,6 +126,10 @@ func (d *device) Send(bufs []*frame.Buf) (int, error) {
 	}
 	d.bufs = append(d.bufs[:0], bufs...)
 	for _, b := range bufs[:n] {
+		if d.longest > 0 && b.Len() > d.longest {
+			b.Drop(frame.DropOversize)
+			continue
+		}
 		d.sent = append(d.sent, deviceFrame{bytes: bytes.Clone(b.Bytes()), offload: b.Offload})
 		clear(b.WithHeader(frame.VirtioLen)[:frame.VirtioLen]) // as devices may
 	}

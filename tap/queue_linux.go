@@ -25,7 +25,6 @@ type Queue struct {
 	header  int    // bytes of virtio-net header in front of each frame; 0: none
 	name    string // of the TAP
 	out     *socket
-	refused atomic.Uint64
 	closed  atomic.Bool
 }
 
@@ -86,27 +85,33 @@ func (q *Queue) read(b *frame.Buf) (int, syscall.Errno) {
 	return n, 0
 }
 
-// Send implements vswitch.Queue. A frame that the kernel refuses, because its
-// header lies or it exceeds the MTU, does not count as taken, and the rest goes on:
-// see Refused.
+// Send implements vswitch.Queue. The kernel refuses a frame whose header lies or
+// that exceeds the MTU.
 func (q *Queue) Send(bufs []*frame.Buf) (int, error) {
-	taken := 0
-	for len(bufs) > 0 {
-		n, errno := q.write(bufs)
-		taken += n
-		bufs = bufs[n:]
+	done := 0
+	for done < len(bufs) {
+		n, errno := q.write(bufs[done:])
+		done += n
 		switch judge(errno) {
 		case sent:
 		case full:
-			return taken, nil
+			return done, nil
 		case gone:
-			return taken, q.dead("write", errno)
+			return done, q.dead("write", errno)
 		case refused:
-			q.refused.Add(1)
-			bufs = bufs[1:]
+			bufs[done].Drop(refusal(errno))
+			done++
 		}
 	}
-	return taken, nil
+	return done, nil
+}
+
+// refusal is the reason of a frame that the kernel refused.
+func refusal(errno syscall.Errno) frame.Reason {
+	if errno == unix.EMSGSIZE {
+		return frame.DropOversize
+	}
+	return frame.DropBadOffload
 }
 
 // write sends some frames, and returns the error of the first that was not sent.
@@ -157,10 +162,6 @@ func (q *Queue) dead(op string, errno syscall.Errno) error {
 	}
 	return fmt.Errorf("%s %s: %w: %w", op, q.name, ErrNoDevice, errno)
 }
-
-// Refused returns how many frames the kernel would not take because their header
-// contradicts them, or they are longer than the MTU.
-func (q *Queue) Refused() uint64 { return q.refused.Load() }
 
 // FD implements vswitch.Queue.
 func (q *Queue) FD() int { return q.fd }
