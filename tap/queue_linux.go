@@ -21,11 +21,11 @@ const batchBytes = 64 << 10
 // at a time: two would reorder a flow. What is sent goes to the same descriptor, or
 // by a packet socket straight to the netdev behind it.
 type Queue struct {
-	fd      int
-	header  int    // bytes of virtio-net header in front of each frame; 0: none
-	name    string // of the TAP
-	out     *socket
-	closed  atomic.Bool
+	fd     int
+	header int    // bytes of virtio-net header in front of each frame; 0: none
+	name   string // of the TAP
+	out    *socket
+	closed atomic.Bool
 }
 
 // newQueue opens the TAP name.
