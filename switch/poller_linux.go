@@ -50,15 +50,16 @@ func (p *poller) add(fd, place int) error {
 // remove ends the watch over fd. It may be watched no more, which is no matter.
 func (p *poller) remove(fd int) { _ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil) }
 
-// poll returns the places of queues that are ready now. The system call is raw: it
-// does not block, and to tell the scheduler of it would cost as much as itself.
-func (p *poller) poll() []int {
+// poll returns the places of queues that are ready now, and whether there was any
+// event at all: wake may have been called. The system call is raw: it does not block,
+// and to tell the scheduler of it would cost as much as itself.
+func (p *poller) poll() (ready []int, event bool) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll),
 		uintptr(unsafe.Pointer(&p.events)), uintptr(len(p.events)), 0, 0, 0)
 	if errno != 0 {
 		n = 0 // EINTR
 	}
-	return p.report(int(n))
+	return p.report(int(n)), n > 0
 }
 
 // sleep returns what poll does, once there is something or wake was called. The

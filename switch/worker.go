@@ -118,12 +118,12 @@ func (w *worker) adopt(next *snapshot) {
 // wait returns the places of the queues that have something to return; of none if
 // it was woken.
 func (w *worker) wait() []int {
-	if ready := w.poller.poll(); len(ready) > 0 {
+	if ready, event := w.poller.poll(); event {
 		return ready
 	}
 	if w.restless {
 		for begin := time.Now(); time.Since(begin) < w.s.spin; {
-			if ready := w.poller.poll(); len(ready) > 0 {
+			if ready, event := w.poller.poll(); event {
 				return ready
 			}
 		}
