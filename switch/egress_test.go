@@ -145,7 +145,7 @@ func TestEgressSpreadsQueuesAndKeepsFlowsTogether(t *testing.T) {
 	id := r.port(PortConfig{Queues: []Queue{in[0], in[1]}}).id
 	for range 10 {
 		for n, d := range in {
-			r.send(&plug{d, id}, ether(frame.Broadcast, mac(n+1)))
+			r.send(&plug{device: d, id: id}, ether(frame.Broadcast, mac(n+1)))
 		}
 	}
 	for _, d := range out {
