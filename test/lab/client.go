@@ -2,6 +2,7 @@ package lab
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"os/exec"
@@ -13,13 +14,20 @@ import (
 // CommandOf returns a command of the client, for the daemon.
 func (w *Weftd) CommandOf(args ...string) *exec.Cmd {
 	w.lab.Helper()
-	return exec.CommandContext(w.lab.Context(), w.lab.binary("weft"), append([]string{"--socket", w.Socket}, args...)...)
+	return w.command(w.lab.Context(), args...)
+}
+
+func (w *Weftd) command(ctx context.Context, args ...string) *exec.Cmd {
+	w.lab.Helper()
+	return exec.CommandContext(ctx, w.lab.binary("weft"), append([]string{"--socket", w.Socket}, args...)...)
 }
 
 // Weft runs the client and returns what it prints.
 func (w *Weftd) Weft(args ...string) (string, error) {
 	w.lab.Helper()
-	cmd := w.CommandOf(args...)
+	ctx, cancel := w.lab.limited()
+	defer cancel()
+	cmd := w.command(ctx, args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

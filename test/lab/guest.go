@@ -74,7 +74,9 @@ func (g *Guest) Sh(ctx context.Context, command string) (string, error) {
 func (g *Guest) Run(format string, args ...any) string {
 	g.lab.Helper()
 	command := fmt.Sprintf(format, args...)
-	out, err := g.Sh(g.lab.Context(), command)
+	ctx, cancel := g.lab.limited()
+	defer cancel()
+	out, err := g.Sh(ctx, command)
 	if err != nil {
 		g.lab.Fatalf("guest %s: %s: %v: %s", g.config.Name, command, err, out)
 	}

@@ -18,6 +18,9 @@ import (
 // asserts: a slow machine may need most of it.
 const patience = 20 * time.Second
 
+// limit ends a command that hangs; none is meant to run as long.
+const limit = 2 * time.Minute
+
 // A TB is the part of testing.TB that a lab needs.
 type TB interface {
 	Helper()
@@ -126,6 +129,11 @@ func (l *Lab) Until(what string, f func() error) {
 			l.Fatalf("%s: test ended: %v", what, err)
 		}
 	}
+}
+
+// limited is the test's context, for one command.
+func (l *Lab) limited() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(l.Context(), limit)
 }
 
 // Write writes a file in Dir and returns its path.

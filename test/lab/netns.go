@@ -143,7 +143,9 @@ func (n *NS) Sh(ctx context.Context, command string) (string, error) {
 func (n *NS) Run(format string, args ...any) string {
 	n.lab.Helper()
 	command := fmt.Sprintf(format, args...)
-	out, err := n.Sh(n.lab.Context(), command)
+	ctx, cancel := n.lab.limited()
+	defer cancel()
+	out, err := n.Sh(ctx, command)
 	if err != nil {
 		n.lab.Fatalf("%s: %s: %v: %s", n.Name, command, err, out)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"time"
 )
 
 // transferPort is where checked transfers are served.
@@ -51,7 +50,7 @@ func (l *Lab) NotReaches(from Station, addr string) {
 // that serves at addr.
 func (l *Lab) Transfers(from Station, addr string, size int) {
 	l.Helper()
-	ctx, cancel := context.WithTimeout(l.Context(), 2*time.Minute)
+	ctx, cancel := l.limited()
 	defer cancel()
 	out, err := from.Sh(ctx, fmt.Sprintf("%s transfer %s %d", from.agent(), net.JoinHostPort(addr, transferPort[1:]), size))
 	if err != nil {
