@@ -7,5 +7,5 @@ grep -rE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+\(' . |
 	while read -r dir target; do
 		echo "fuzz $dir $target"
 		# Else a short run is spent on making its first finds smaller.
-		go test -fuzzminimizetime=10x -run='^$' -fuzz="^$target\$" -fuzztime="${1:-50000x}" "$dir" </dev/null
+		go test -fuzzminimizetime=10x -run='^$' -fuzz="^$target\$" -fuzztime="${1:-200000x}" "$dir" </dev/null
 	done
