@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -50,12 +51,14 @@ func (p *poller) add(fd, place int) error {
 // remove ends the watch over fd. It may be watched no more, which is no matter.
 func (p *poller) remove(fd int) { _ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, fd, nil) }
 
-// poll returns the places of queues that are ready now, and whether there was any
-// event at all: wake may have been called. The system call is raw: it does not block,
-// and to tell the scheduler of it would cost as much as itself.
-func (p *poller) poll() (ready []int, event bool) {
+// poll returns the places of queues that are ready now or become so within the
+// patience given, and whether there was any event at all: wake may have been called.
+// The system call is raw: the scheduler is not told that the worker waits, and does
+// not lend its processor to others, which costs more than a short wait is worth. It
+// may still stop the world meanwhile: its signal ends the call.
+func (p *poller) poll(patience time.Duration) (ready []int, event bool) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.epoll),
-		uintptr(unsafe.Pointer(&p.events)), uintptr(len(p.events)), 0, 0, 0)
+		uintptr(unsafe.Pointer(&p.events)), uintptr(len(p.events)), uintptr(patience.Milliseconds()), 0, 0)
 	if errno != 0 {
 		n = 0 // EINTR
 	}

@@ -15,7 +15,7 @@ import (
 
 // Config says how a Switch is made. The zero value is a working default.
 type Config struct {
-	Workers  int           // OS threads that carry frames; 0: min(4, CPUs)
+	Workers  int           // OS threads that carry frames; 0: min(4, CPUs). GOMAXPROCS should be larger
 	Stations int           // capacity of the filtering database; 0: 65,536
 	Spin     time.Duration // how long an idle worker polls before it sleeps; 0: the default, negative: not at all
 

@@ -9,6 +9,10 @@ import (
 	"weft/frame"
 )
 
+// nap is how long a worker waits before it sleeps in earnest, which takes the
+// scheduler to end: of a ping every 2 ms, half of the round trip.
+const nap = 10 * time.Millisecond
+
 // batch is how many frames a worker takes from a queue at a time.
 const batch = 64
 
@@ -118,17 +122,21 @@ func (w *worker) adopt(next *snapshot) {
 // wait returns the places of the queues that have something to return; of none if
 // it was woken.
 func (w *worker) wait() []int {
-	if ready, event := w.poller.poll(); event {
+	if ready, event := w.poller.poll(0); event {
 		return ready
 	}
 	if w.restless {
 		for begin := time.Now(); time.Since(begin) < w.s.spin; {
-			if ready, event := w.poller.poll(); event {
+			if ready, event := w.poller.poll(0); event {
 				return ready
 			}
 		}
 	}
 	begin := time.Now()
+	if ready, event := w.poller.poll(nap); event {
+		w.restless = time.Since(begin) < 2*w.s.spin
+		return ready
+	}
 	ready := w.poller.sleep()
 	w.restless = time.Since(begin) < 2*w.s.spin
 	return ready

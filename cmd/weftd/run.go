@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -54,6 +55,9 @@ func run(path, socket, level string) error {
 		notify(daemon.SdNotifyReady)
 		log.Info("ready", zap.String("socket", socket), zap.String("config", path))
 	}
+	// A worker keeps its processor while it carries frames, and shortly after: the
+	// rest of the daemon needs others.
+	runtime.GOMAXPROCS(d.Status().Workers + 2)
 	err = d.Run(ctx, ready)
 	notify(daemon.SdNotifyStopping)
 	return errors.Join(err, server.Close(), end(d, context.Cause(ctx), err), listener.Close())
