@@ -105,7 +105,8 @@ func (k *memKernel) CreateTAP(s tap.Spec) error {
 	if err := k.failLocked("create " + s.Name); err != nil {
 		return err
 	}
-	if _, ok := k.links[s.Name]; !ok {
+	old, made := k.taps[s.Name]
+	if _, ok := k.links[s.Name]; !ok || made && (old.Owner != s.Owner || old.Group != s.Group) {
 		k.next++
 		k.links[s.Name] = tap.Link{Index: k.next, Name: s.Name, Up: true}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"weft/config"
 	"weft/frame"
 	"weft/tap"
 )
@@ -86,7 +87,8 @@ func (d *Daemon) repair() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, p := range d.ports {
-		if p.att == nil && !errors.Is(p.fault, tap.ErrNoDevice) {
+		missing := p.cfg.Type == config.PortDevice && errors.Is(p.fault, tap.ErrNoDevice)
+		if p.att == nil && !missing {
 			d.retried(d.attachLocked(p), p.cfg.Name)
 		}
 	}

@@ -78,7 +78,12 @@ func (d *Daemon) updateLocked(p *port) error {
 			return err
 		}
 	}
+	before := p.link.Index
 	p.link = d.link(p.cfg.Device)
+	if p.cfg.Type == config.PortTAP && p.link.Index != before {
+		// Another owner or group took another TAP, on which there is nothing yet.
+		return errors.Join(d.detachLocked(p), d.attachLocked(p))
+	}
 	return d.sw.UpdatePort(p.id, p.switchConfig(p.att))
 }
 
@@ -103,15 +108,17 @@ func (d *Daemon) unplugLocked(p *port) (attachment, error) {
 	return att, d.sw.RemovePort(p.id)
 }
 
-// deleteDeviceLocked removes what weft made for a port that is detached.
+// deleteDeviceLocked removes what weft made for a port that is detached. What is
+// another's, be it a second weftd's, stays: the port was waiting for it.
 func (d *Daemon) deleteDeviceLocked(p config.Port) error {
 	if p.Type != config.PortTAP {
 		return nil
 	}
-	if err := d.kernel.DeleteTAP(p.Device); !errors.Is(err, tap.ErrForeign) {
-		return err
+	err := d.kernel.DeleteTAP(p.Device)
+	if errors.Is(err, tap.ErrForeign) || errors.Is(err, tap.ErrBusy) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // portLinkLocked follows the state of the port's device.
@@ -128,9 +135,11 @@ func (d *Daemon) portLinkLocked(p *port) {
 	switch {
 	case p.att != nil:
 		d.must(d.sw.UpdatePort(p.id, p.switchConfig(p.att)), p.cfg.Name)
-	case l.Index != 0 || p.cfg.Type != config.PortDevice:
+	case replaced || l.Index != 0 && p.cfg.Type == config.PortDevice:
 		d.retried(d.attachLocked(p), p.cfg.Name)
 	}
+	// Other ports make their device, and wait for repair: each attempt of theirs is a
+	// change of links, and trying again at once would never end.
 }
 
 func (p *port) switchConfig(att attachment) vswitch.PortConfig {

@@ -1,0 +1,36 @@
+package daemon
+
+import (
+	"os"
+	"testing"
+)
+
+func TestNewOwnerTakesANewTAPWhichIsAttached(t *testing.T) {
+	k := newMemKernel(t)
+	d := start(t, k, `{networks: [{name: lab, mode: isolated}], ports: [{name: t, network: lab}]}`)
+	before := k.open["t"]
+	apply(t, d, `{networks: [{name: lab, mode: isolated}], ports: [{name: t, network: lab, owner: 1000}]}`)
+	if k.open["t"] == before || d.ports["t"].att == nil {
+		t.Error("the port is still attached to the TAP that was replaced")
+	}
+	if got, want := d.ports["t"].link.Index, k.links["t"].Index; got != want {
+		t.Errorf("the port follows link %d (want %d)", got, want)
+	}
+}
+
+func TestFailedAttemptIsNotTriedAgainForItsOwnLinkMessages(t *testing.T) {
+	k := newMemKernel(t)
+	k.fails["h"] = os.ErrNotExist
+	d := start(t, k, `{networks: [{name: lab, mode: isolated}], ports: [{name: h, network: lab, type: host}]}`)
+	made := k.next
+	k.set("h", true) // what the watcher tells of an attempt
+	k.remove("h")
+	if k.next != made+1 {
+		t.Errorf("%d devices were made upon link messages (want none)", k.next-made-1)
+	}
+	delete(k.fails, "h")
+	d.repair()
+	if d.ports["h"].att == nil {
+		t.Error("the next repair does not attach the port")
+	}
+}
