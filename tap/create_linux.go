@@ -65,13 +65,22 @@ func (s Spec) matches(l netlink.Link) bool {
 func id(n int) uint32 { return uint32(max(n, 0)) }
 
 // Delete removes a TAP that Create made. A missing one is no error. A TAP that a
-// hypervisor has open is removed all the same; see InUse.
+// hypervisor has open is removed all the same, see InUse; one to which a daemon is
+// attached is ErrBusy.
 func Delete(name string) error {
 	l, err := own(name, rolePort)
 	if errors.Is(err, ErrNoDevice) {
 		return nil
 	}
 	if err != nil {
+		return err
+	}
+	companion := companionName(roleCompanion, name)
+	attached, err := InUse(companion)
+	if attached {
+		return fmt.Errorf("%s: %w: its companion %s is open (is a second weftd running?)", name, ErrBusy, companion)
+	}
+	if err != nil && !errors.Is(err, ErrNoDevice) {
 		return err
 	}
 	return removeLink(l)

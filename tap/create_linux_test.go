@@ -115,6 +115,22 @@ func TestCreateRefusesForeign(t *testing.T) {
 	}
 }
 
+func TestDeleteLeavesTheTAPOfARunningDaemon(t *testing.T) {
+	isolate(t)
+	must(t, Create(spec()))
+	d, err := AttachDevice(spec().Name, 1500)
+	must(t, err)
+	before := state(t)
+	if err := Delete(spec().Name); !errors.Is(err, ErrBusy) {
+		t.Errorf("Delete: %v, want ErrBusy", err)
+	}
+	if after := state(t); after != before {
+		t.Errorf("was\n%s\nis\n%s", before, after)
+	}
+	must(t, d.Close())
+	must(t, Delete(spec().Name))
+}
+
 // runChild runs a child with the present capabilities to its end.
 func runChild(t *testing.T, role string, attr *syscall.SysProcAttr) {
 	t.Helper()

@@ -46,6 +46,13 @@ type Host struct {
 // in the daemon's namespace, in c.NetNS, or in any named namespace it was moved to,
 // where it stays unless c.NetNS names another.
 func OpenHost(c HostConfig) (*Host, error) {
+	if c.NetNS != "" { // before anything is made: this is tried again and again
+		there, err := openPlace(c.NetNS)
+		if err != nil {
+			return nil, fmt.Errorf("host port %s: %w", c.Port, err)
+		}
+		there.close()
+	}
 	at, m, fresh, err := placeHost(c)
 	if err != nil {
 		return nil, err
