@@ -8,11 +8,21 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// Sweep removes what an earlier process left and keep does not name (by device
-// name): companions, programs, TAPs and host ports. It touches nothing that weft
+// A Use is what a device is to weft.
+type Use int
+
+// The uses. A hypervisor's TAP has two of them.
+const (
+	MadeTAP      Use = iota // Create made it
+	MadeHostPort            // OpenHost made it
+	Attached                // AttachDevice or AttachUplink attached to it
+)
+
+// Sweep removes what an earlier process left and keep does not name, by device and
+// use: TAPs and host ports, companions and programs. It touches nothing that weft
 // did not make, and leaves what another process has open. It returns what it
 // removed, one line each.
-func Sweep(keep func(device string) bool) ([]string, error) {
+func Sweep(keep func(device string, as Use) bool) ([]string, error) {
 	all, err := dump(netlink.LinkList)
 	if err != nil {
 		return nil, fmt.Errorf("sweep: list links: %w", err)
@@ -32,7 +42,7 @@ func Sweep(keep func(device string) bool) ([]string, error) {
 // inUse adds to keep the devices that somebody is using: their TAP or their
 // companion is open. All that belongs to them stays, so that the frames of a guest
 // that still runs do not reach the host.
-func inUse(all []netlink.Link, keep func(string) bool) func(string) bool {
+func inUse(all []netlink.Link, keep func(string, Use) bool) func(string, Use) bool {
 	open := make(map[string]bool)
 	for _, l := range all {
 		m := parseMark(l.Attrs().Alias)
@@ -44,12 +54,12 @@ func inUse(all []netlink.Link, keep func(string) bool) func(string) bool {
 			open[l.Attrs().Name] = true
 		}
 	}
-	return func(device string) bool { return open[device] || keep(device) }
+	return func(device string, as Use) bool { return open[device] || keep(device, as) }
 }
 
 // A sweep is one call of Sweep.
 type sweep struct {
-	keep    func(device string) bool
+	keep    func(device string, as Use) bool
 	qdisc   map[string]bool // devices whose clsact qdisc weft made
 	removed []string
 	errs    []error
@@ -65,7 +75,7 @@ func (s *sweep) did(err error, format string, args ...any) {
 
 func (s *sweep) companion(l netlink.Link) {
 	m := parseMark(l.Attrs().Alias)
-	if !m.isCompanion() || s.keep(m.of) {
+	if !m.isCompanion() || s.keep(m.of, Attached) {
 		return
 	}
 	if m.qdisc {
@@ -84,7 +94,7 @@ func (s *sweep) programs(all []netlink.Link) {
 	for _, l := range all {
 		m := parseMark(l.Attrs().Alias)
 		name := l.Attrs().Name
-		if m.isCompanion() || s.keep(name) || !s.qdisc[name] && !programmed(l, withClsact) {
+		if m.isCompanion() || s.keep(name, Attached) || !s.qdisc[name] && !programmed(l, withClsact) {
 			continue
 		}
 		s.did(removePrograms(l, s.qdisc[name]), "programs of %s", name)
@@ -122,7 +132,11 @@ func (s *sweep) moved() {
 func (s *sweep) port(h *netlink.Handle, l netlink.Link, namespace string) {
 	m := parseMark(l.Attrs().Alias)
 	name := l.Attrs().Name
-	if m.absent || m.isCompanion() || s.keep(name) || hasCarrier(l.Attrs()) {
+	made := MadeTAP
+	if m.role == roleHost {
+		made = MadeHostPort
+	}
+	if m.absent || m.isCompanion() || s.keep(name, made) || hasCarrier(l.Attrs()) {
 		return
 	}
 	where := ""

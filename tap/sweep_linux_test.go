@@ -1,6 +1,7 @@
 package tap
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -46,7 +47,7 @@ func TestSweep(t *testing.T) {
 		must(t, netlink.LinkDel(crashed[0].(*Device).companions[0].link))
 		g := openGuest(t, "vm2") // still runs
 
-		removed, err := Sweep(func(device string) bool { return device == "vm3" })
+		removed, err := Sweep(func(device string, _ Use) bool { return device == "vm3" })
 		must(t, err)
 		for _, want := range []string{
 			"programs of a0", "programs of nic0", "programs of vm1",
@@ -71,13 +72,13 @@ func TestSweep(t *testing.T) {
 			t.Error("the host port of another daemon is gone")
 		}
 		must(t, g.Close())
-		if _, err := Sweep(func(string) bool { return false }); err != nil {
+		if _, err := Sweep(func(string, Use) bool { return false }); err != nil {
 			t.Error(err)
 		}
 		if after := state(t); hookName() == "tap.tcx" && after != before {
 			t.Errorf("left behind:\n%s\nwas:\n%s", after, before)
 		}
-		if again, err := Sweep(func(string) bool { return false }); err != nil || len(again) != 0 {
+		if again, err := Sweep(func(string, Use) bool { return false }); err != nil || len(again) != 0 {
 			t.Errorf("nothing left, but removed %q, %v", again, err)
 		}
 	})
@@ -95,4 +96,27 @@ func TestKernelDropsCountsSlowGuest(t *testing.T) {
 		must(t, g.write(testFrame(hostMAC, guestMAC, 60)))
 	}
 	eventually(t, "drops", func() bool { return KernelDrops("vm1")["wf-vm1 tx_dropped"] >= 100 })
+}
+
+// Between a crash and the next start a name may have become that of another type
+// of port.
+func TestSweepRemovesWhatIsForAnotherUse(t *testing.T) {
+	isolate(t)
+	must(t, Create(spec()))
+	d, err := AttachDevice(spec().Name, 1500)
+	must(t, err)
+	must(t, d.Release())
+	h, err := OpenHost(hostConfig(""))
+	must(t, err)
+	must(t, h.Release())
+
+	_, err = Sweep(func(device string, as Use) bool {
+		return device == spec().Name && as == MadeHostPort || device == "mgmt0" && as != MadeHostPort
+	})
+	must(t, err)
+	for _, name := range []string{spec().Name, companionName(roleCompanion, spec().Name), "mgmt0"} {
+		if _, err := linkByName(name); !errors.Is(err, ErrNoDevice) {
+			t.Errorf("%s: %v, want ErrNoDevice", name, err)
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"weft/config"
 	vswitch "weft/switch"
+	"weft/tap"
 )
 
 // Options say how a Daemon is made.
@@ -80,7 +82,7 @@ func (d *Daemon) start() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	next := d.document.Config()
-	removed, err := d.kernel.Sweep(func(device string) bool { return hasUplink(next, device) || hasPort(next, device) })
+	removed, err := d.kernel.Sweep(func(device string, as tap.Use) bool { return uses(next, device, as) })
 	for _, r := range removed {
 		d.log.Info("removed what an earlier start left", zap.String(keyDevice, r))
 	}
@@ -89,6 +91,24 @@ func (d *Daemon) start() error {
 	}
 	_, err = d.applyLocked(next, true)
 	return err
+}
+
+// uses reports whether c has that use for the device.
+func uses(c *config.Config, device string, as tap.Use) bool {
+	if as == tap.Attached && hasUplink(c, device) {
+		return true
+	}
+	return slices.ContainsFunc(c.Ports, func(p config.Port) bool {
+		switch {
+		case p.Device != device:
+			return false
+		case as == tap.MadeTAP:
+			return p.Type == config.PortTAP
+		case as == tap.MadeHostPort:
+			return p.Type == config.PortHost
+		}
+		return p.Type != config.PortHost
+	})
 }
 
 // Remove takes everything down that weft made. Run must have returned.

@@ -273,3 +273,16 @@ func TestStartNeedsWhatAllPortsNeed(t *testing.T) {
 		}
 	}
 }
+
+func TestStartKeepsWhatItsDocumentUsesTheSameWay(t *testing.T) {
+	c := parse(t, `{networks: [{name: lan, mode: bridged, uplinks: [n]}], ports: [
+		{name: t, network: lan}, {name: h, network: lan, type: host}, {name: d, network: lan, type: device}]}`)
+	kept := map[string][]tap.Use{"n": {tap.Attached}, "t": {tap.MadeTAP, tap.Attached}, "h": {tap.MadeHostPort}, "d": {tap.Attached}, "x": nil}
+	for device, list := range kept {
+		for _, as := range []tap.Use{tap.MadeTAP, tap.MadeHostPort, tap.Attached} {
+			if got, want := uses(c, device, as), slices.Contains(list, as); got != want {
+				t.Errorf("uses(%s, %d) = %v (want %v)", device, as, got, want)
+			}
+		}
+	}
+}

@@ -18,7 +18,7 @@ type kernel interface {
 	OpenHost(tap.HostConfig) (hostPort, error)
 	Link(name string) (tap.Link, error) // ErrNoDevice if there is none
 	Watch(context.Context, func(tap.Link)) error
-	Sweep(keep func(device string) bool) ([]string, error)
+	Sweep(keep func(device string, as tap.Use) bool) ([]string, error)
 	Drops(devices ...string) map[string]uint64
 }
 
@@ -53,7 +53,7 @@ type realKernel struct{}
 
 func (realKernel) CreateTAP(s tap.Spec) error  { return tap.Create(s) }
 func (realKernel) DeleteTAP(name string) error { return tap.Delete(name) }
-func (realKernel) Sweep(keep func(string) bool) ([]string, error) {
+func (realKernel) Sweep(keep func(string, tap.Use) bool) ([]string, error) {
 	return tap.Sweep(keep)
 }
 func (realKernel) Drops(devices ...string) map[string]uint64 { return tap.KernelDrops(devices...) }

@@ -187,8 +187,8 @@ func (k *memKernel) Watch(ctx context.Context, _ func(tap.Link)) error {
 	return nil
 }
 
-func (k *memKernel) Sweep(func(string) bool) ([]string, error) { return nil, nil }
-func (k *memKernel) Drops(...string) map[string]uint64         { return nil }
+func (k *memKernel) Sweep(func(string, tap.Use) bool) ([]string, error) { return nil, nil }
+func (k *memKernel) Drops(...string) map[string]uint64                  { return nil }
 
 // A memPort is an attachment, a host port and an uplink in one.
 type memPort struct {
