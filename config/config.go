@@ -18,7 +18,7 @@ type Config struct {
 
 // Switch is what concerns all networks. It takes effect at start only.
 type Switch struct {
-	Workers  int `yaml:"workers"`  // OS threads that carry frames; 0 = min(4, CPUs)
+	Workers  int `yaml:"workers"`  // OS threads that carry frames; 0 = one for every two CPUs, at most 4
 	Stations int `yaml:"stations"` // capacity of the filtering database; default 65,536
 }
 

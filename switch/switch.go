@@ -15,7 +15,7 @@ import (
 
 // Config says how a Switch is made. The zero value is a working default.
 type Config struct {
-	Workers  int           // OS threads that carry frames; 0: min(4, CPUs). GOMAXPROCS should be larger
+	Workers  int           // OS threads that carry frames; 0: one for every two CPUs, at most 4. GOMAXPROCS should be larger
 	Stations int           // capacity of the filtering database; 0: 65,536
 	Spin     time.Duration // how long an idle worker polls before it sleeps; 0: the default, negative: not at all
 
@@ -102,11 +102,15 @@ type Switch struct {
 }
 
 const (
-	defaultWorkers  = 4
+	maxWorkers      = 4 // unless more are asked for
 	defaultStations = 65536
 	defaultSpin     = 20 * time.Microsecond
 	sweepEvery      = time.Second
 )
+
+// defaultWorkers leaves half of the CPUs to the guests. Two workers on two CPUs cost
+// TCP a tenth of its throughput, and a ping one more wake-up of a sleeping CPU.
+func defaultWorkers() int { return max(1, min(maxWorkers, runtime.NumCPU()/2)) }
 
 // New makes a Switch without ports.
 func New(c Config) (*Switch, error) {
@@ -118,7 +122,7 @@ func New(c Config) (*Switch, error) {
 		return nil, fmt.Errorf("switch: %w", err)
 	}
 	s := &Switch{
-		workers:     cmp.Or(c.Workers, min(defaultWorkers, runtime.NumCPU())),
+		workers:     cmp.Or(c.Workers, defaultWorkers()),
 		spin:        max(0, cmp.Or(c.Spin, defaultSpin)),
 		queueFailed: c.QueueFailed,
 		start:       time.Now(),

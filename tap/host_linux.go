@@ -46,68 +46,97 @@ type Host struct {
 // in the daemon's namespace, in c.NetNS, or in any named namespace it was moved to,
 // where it stays unless c.NetNS names another.
 func OpenHost(c HostConfig) (*Host, error) {
-	if c.NetNS != "" { // before anything is made: this is tried again and again
-		there, err := openPlace(c.NetNS)
-		if err != nil {
-			return nil, fmt.Errorf("host port %s: %w", c.Port, err)
-		}
-		there.close()
-	}
-	at, m, fresh, err := placeHost(c)
+	f, err := findHost(c)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("host port %s: %w", c.Port, err)
 	}
-	defer at.close()
-	h := &Host{keep: -1, mark: m}
-	err = at.do(func() (err error) {
-		h.queue, h.features, err = newQueue(c.Name, c.Offloads)
+	defer f.at.close()
+	h := &Host{keep: -1, mark: f.mark}
+	err = f.at.do(func() (err error) {
+		h.queue, h.features, err = newQueue(f.name, c.Offloads)
 		return err
 	})
 	if err == nil {
+		h.queue.name = c.Name
 		h.keep, err = unix.FcntlInt(uintptr(h.queue.fd), unix.F_DUPFD_CLOEXEC, 0)
 	}
 	if err == nil {
-		err = h.settle(c, fresh)
+		err = h.settle(c, f.made)
 	}
 	if err == nil {
 		return h, nil
 	}
 	switch {
-	case !fresh:
+	case !f.made:
 		err = errors.Join(err, h.drop())
 	case h.keep < 0: // not opened: it would stay
-		err = errors.Join(err, h.drop(), at.remove(c.Name))
+		err = errors.Join(err, h.drop(), f.at.remove(f.name))
 	default:
 		err = errors.Join(err, h.Close())
 	}
 	return nil, fmt.Errorf("host port %s: %w", c.Port, err)
 }
 
-// placeHost finds the TAP that was left, or makes it in the daemon's namespace.
-func placeHost(c HostConfig) (at place, m mark, fresh bool, err error) {
+// A foundHost is the TAP of a host port, left by an earlier process or just made.
+type foundHost struct {
+	at   place
+	name string // there, for now
+	mark mark
+	made bool
+}
+
+// findHost looks for the TAP in the namespace it is for, in the daemon's, and in
+// all that have a name; else it makes it in the daemon's. One that will go elsewhere
+// has a name of its own there until it is moved: the daemon's namespace, and other
+// namespaces too, may have a device of the port's.
+func findHost(c HostConfig) (f foundHost, err error) {
 	here, err := openPlace("")
 	if err != nil {
-		return place{}, mark{}, false, err
+		return f, err
 	}
-	home, err := here.inode()
-	m = mark{role: roleHost, of: c.Port, home: home}
-	var found bool
-	if err == nil {
-		found, err = here.holds(c.Name, m)
-	}
-	if err == nil && !found {
-		if there, ok := findNamed(c.Name, m); ok {
-			here.close()
-			return there, m, false, nil
-		}
-		fresh = true
-		err = here.makeMarked(c.Name, m)
-	}
-	if err != nil {
+	f.mark = mark{role: roleHost, of: c.Port}
+	if f.mark.home, err = here.inode(); err != nil {
 		here.close()
-		return place{}, mark{}, false, err
+		return f, err
 	}
-	return here, m, fresh, nil
+	f.at, f.name = here, c.Name
+	if c.NetNS != "" {
+		there, err := openPlace(c.NetNS)
+		if err != nil {
+			here.close()
+			return f, err
+		}
+		if has, err := there.holds(c.Name, f.mark); has || err != nil {
+			here.close()
+			f.at = there
+			return f.closedIf(err)
+		}
+		there.close()
+	}
+	has, err := here.holds(c.Name, f.mark)
+	if c.NetNS != "" {
+		has, err = has && !here.open(c.Name), nil
+	}
+	if has || err != nil {
+		return f.closedIf(err)
+	}
+	if there, ok := findNamed(c.Name, f.mark); ok {
+		here.close()
+		f.at = there
+		return f, nil
+	}
+	if c.NetNS != "" {
+		f.name = companionName(roleHost, c.NetNS+"/"+c.Name)
+	}
+	f.made = true
+	return f.closedIf(here.makeMarked(f.name, f.mark))
+}
+
+func (f foundHost) closedIf(err error) (foundHost, error) {
+	if err != nil {
+		f.at.close()
+	}
+	return f, err
 }
 
 // makeMarked makes the TAP and marks it before anything else: then it is found again
@@ -149,10 +178,17 @@ func (p place) holds(name string, m mark) (bool, error) {
 	return true, nil
 }
 
-// findNamed looks for the device in the namespaces of ip-netns(8).
+// open reports whether a program has the TAP open.
+func (p place) open(name string) bool {
+	l, err := p.link(name)
+	return err == nil && l != nil && hasCarrier(l.Attrs())
+}
+
+// findNamed looks for the device in the namespaces of ip-netns(8). One that is open
+// is another port's, or another daemon's.
 func findNamed(name string, m mark) (at place, found bool) {
 	namedPlaces(func(ns string, p place) bool {
-		if has, err := p.holds(name, m); err == nil && has {
+		if has, err := p.holds(name, m); err == nil && has && !p.open(name) {
 			var err error
 			at, err = openPlace(ns)
 			found = err == nil
@@ -173,6 +209,11 @@ func (h *Host) settle(c HostConfig, fresh bool) error {
 		return err
 	}
 	defer at.close()
+	if fresh && l.Attrs().Name != c.Name {
+		if err := at.LinkSetName(l, c.Name); err != nil {
+			return fmt.Errorf("name it %s: %w", c.Name, explain(err))
+		}
+	}
 	if err := setUpTAP(at.Handle, l, h.mark, c.MTU); err != nil {
 		return err
 	}

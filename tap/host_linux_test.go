@@ -201,6 +201,45 @@ func TestHostTakenOverWhereverItIs(t *testing.T) {
 	}
 }
 
+func TestHostsOfOneNameInSeveralNamespaces(t *testing.T) {
+	isolate(t)
+	newVeth(t, "eth0", newPlace(t), "peer") // the daemon's namespace has one, too
+	before := state(t)
+	open := func(port, namespace string) *Host {
+		c := hostConfig(namespace)
+		c.Name, c.Port = "eth0", port
+		h, err := OpenHost(c)
+		must(t, err)
+		return h
+	}
+	a, atA := namedPlace(t, "a")
+	b, atB := namedPlace(t, "b")
+	for range 2 { // the second time they are taken over
+		ha, hb := open("a", a), open("b", b)
+		for want, p := range map[string]place{"a": atA, "b": atB} {
+			l, err := p.link("eth0")
+			if err != nil || l == nil || parseMark(l.Attrs().Alias).of != want {
+				t.Fatalf("namespace %s: eth0 is %v, %v", want, l, err)
+			}
+		}
+		must(t, errors.Join(ha.Release(), hb.Release()))
+	}
+	must(t, errors.Join(open("a", a).Close(), open("b", b).Close()))
+
+	// The old one goes when the new one is there.
+	home := hostConfig("")
+	h, err := OpenHost(home)
+	must(t, err)
+	away, err := OpenHost(hostConfig(a))
+	must(t, err)
+	back, err := OpenHost(hostConfig(b))
+	must(t, err)
+	must(t, errors.Join(h.Close(), away.Close(), back.Close()))
+	if after := state(t); after != before {
+		t.Errorf("left behind:\n%s\nwas:\n%s", after, before)
+	}
+}
+
 func TestHostRefused(t *testing.T) {
 	isolate(t)
 	run(t, nil, "ip", "tuntap", "add", "mgmt0", "mode", "tap")

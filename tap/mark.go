@@ -70,12 +70,12 @@ func parseMark(alias string) mark {
 	return mark{absent: true}
 }
 
-// companionName returns the name of a device's companion: always the same, never
-// that of another. It is readable where the name leaves room, a hash else.
+// companionName returns the name of a device's companion, or of a host port on its
+// way to its namespace: always the same, never that of another. It is readable where the name leaves room, a hash else.
 func companionName(r role, device string) string {
-	letter := map[role]string{roleWireCompanion: "w-", roleHostCompanion: "h-"}[r]
+	letter := map[role]string{roleWireCompanion: "w-", roleHostCompanion: "h-", roleHost: "n-"}[r]
 	name := "wf-" + letter + device
-	ambiguous := letter == "" && (strings.HasPrefix(device, "w-") || strings.HasPrefix(device, "h-") || strings.HasPrefix(device, "x-"))
+	ambiguous := r == roleHost || letter == "" && (strings.HasPrefix(device, "w-") || strings.HasPrefix(device, "h-") || strings.HasPrefix(device, "x-"))
 	if len(name) <= nameMax && !ambiguous {
 		return name
 	}

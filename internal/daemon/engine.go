@@ -22,6 +22,7 @@ var _ control.Engine = (*Daemon)(nil)
 // or one side of an uplink.
 type member struct {
 	name, device string
+	key          string // of the device: see deviceKey
 	kind         string
 	net          *network
 	id           frame.PortID // 0: not in the switch
@@ -79,7 +80,7 @@ func (d *Daemon) memberLocked(name string) (member, bool) {
 
 func (p *port) member() member {
 	m := member{
-		name: p.cfg.Name, device: p.cfg.Device, kind: string(p.cfg.Type), net: p.net,
+		name: p.cfg.Name, device: p.cfg.Device, key: deviceKey(p.cfg), kind: string(p.cfg.Type), net: p.net,
 		mac: p.cfg.MAC, mtu: portMTU(p.net, p.link),
 	}
 	if p.att == nil {
@@ -106,7 +107,7 @@ func (p *port) member() member {
 
 // members are the wire and the host's side.
 func (u *nic) members() []member {
-	wire := member{name: u.name + ":wire", device: u.name, kind: "uplink", net: u.net, mtu: portMTU(u.net, u.link)}
+	wire := member{name: u.name + ":wire", device: u.name, key: u.name, kind: "uplink", net: u.net, mtu: portMTU(u.net, u.link)}
 	host := wire
 	host.name = u.name + ":host"
 	if u.up == nil {
@@ -339,7 +340,7 @@ func (d *Daemon) Counters(port string) ([]api.Counters, error) {
 		if port != "" && m.name != port {
 			continue
 		}
-		a := api.Counters{Port: m.name, Kernel: d.kernel.Drops(m.device)}
+		a := api.Counters{Port: m.name, Kernel: d.kernel.Drops(m.key)}
 		maps.DeleteFunc(a.Kernel, func(_ string, n uint64) bool { return n == 0 })
 		if c, err := d.sw.Counters(m.id); err == nil {
 			fill(&a, c)

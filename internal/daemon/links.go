@@ -22,7 +22,7 @@ func (d *Daemon) linkChanged(l tap.Link) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, p := range d.ports {
-		if p.cfg.Device == l.Name || p.link.Index == l.Index {
+		if deviceKey(p.cfg) == l.Name || p.link.Index == l.Index {
 			d.portLinkLocked(p)
 		}
 	}

@@ -89,21 +89,21 @@ func (p *planner) networks(old, new *config.Config) {
 func (p *planner) ports(old, new *config.Config) {
 	before := byName(old.Ports, func(q config.Port) string { return q.Name })
 	after := byName(new.Ports, func(q config.Port) string { return q.Name })
-	heirs := byName(new.Ports, func(q config.Port) string { return q.Device })
-	holders := byName(old.Ports, func(q config.Port) string { return q.Device })
+	heirs := byName(new.Ports, deviceKey)
+	holders := byName(old.Ports, deviceKey)
 	for _, o := range old.Ports {
 		if n, stays := after[o.Name]; stays && inPlace(o, n) {
 			continue
 		}
-		heir, comesBack := heirs[o.Device]
+		heir, comesBack := heirs[deviceKey(o)]
 		keeps := comesBack && sameDevice(o, heir)
-		p.add(Action{Kind: DetachPort, Port: o, Moved: keeps, Recreate: !keeps && (comesBack || hasUplink(new, o.Device))})
+		p.add(Action{Kind: DetachPort, Port: o, Moved: keeps, Recreate: !keeps && (comesBack || hasUplink(new, deviceKey(o)))})
 	}
 	for _, n := range new.Ports {
 		o, was := before[n.Name]
 		switch {
 		case !was || !inPlace(o, n):
-			holder, held := holders[n.Device]
+			holder, held := holders[deviceKey(n)]
 			p.add(Action{Kind: AttachPort, Port: n, Moved: held && sameDevice(holder, n)})
 		case !samePort(o, n):
 			p.add(Action{Kind: UpdatePort, Port: n, OldPort: o})
@@ -137,7 +137,16 @@ func hasUplink(c *config.Config, nic string) bool {
 }
 
 func hasPort(c *config.Config, device string) bool {
-	return slices.ContainsFunc(c.Ports, func(p config.Port) bool { return p.Device == device })
+	return slices.ContainsFunc(c.Ports, func(p config.Port) bool { return deviceKey(p) == device })
+}
+
+// deviceKey tells devices apart: a name is one device in each namespace. A slash is
+// in no name.
+func deviceKey(p config.Port) string {
+	if p.NetNS == "" {
+		return p.Device
+	}
+	return p.NetNS + "/" + p.Device
 }
 
 func byName[T any](list []T, name func(T) string) map[string]T {

@@ -184,3 +184,16 @@ func randomConfig(t *rapid.T, label string) *config.Config {
 	}
 	return &c
 }
+
+func TestPlanTellsDevicesOfOneNameApart(t *testing.T) {
+	old := parse(t, `{networks: [{name: lan, mode: bridged, uplinks: [eth0]}], ports: [
+		{name: a, network: lan, type: host, device: eth0, netns: a},
+		{name: b, network: lan, type: host, device: eth0, netns: b}]}`)
+	new := parse(t, `{networks: [{name: lan, mode: isolated}], ports: [
+		{name: b, network: lan, type: host, device: eth0, netns: b}]}`)
+	for _, a := range Plan(old, new) {
+		if a.Moved || a.Recreate || a.Kind == AttachPort {
+			t.Errorf("%s: moved %v, recreated %v (want neither: nobody takes its device)", a, a.Moved, a.Recreate)
+		}
+	}
+}

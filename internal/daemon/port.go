@@ -26,7 +26,7 @@ type port struct {
 // attachLocked makes or finds the port's device and puts the port into the switch.
 func (d *Daemon) attachLocked(p *port) error {
 	att, err := d.openLocked(p)
-	p.link = d.link(p.cfg.Device)
+	p.link = d.portLink(p)
 	if err == nil {
 		p.id, err = d.sw.AddPort(p.switchConfig(att))
 		if err != nil {
@@ -79,7 +79,7 @@ func (d *Daemon) updateLocked(p *port) error {
 		}
 	}
 	before := p.link.Index
-	p.link = d.link(p.cfg.Device)
+	p.link = d.portLink(p)
 	if p.cfg.Type == config.PortTAP && p.link.Index != before {
 		// Another owner or group took another TAP, on which there is nothing yet.
 		return errors.Join(d.detachLocked(p), d.attachLocked(p))
@@ -121,9 +121,18 @@ func (d *Daemon) deleteDeviceLocked(p config.Port) error {
 	return err
 }
 
+// portLink returns the state of the port's device, the zero Link if it is in another
+// namespace: here the name may be that of another device.
+func (d *Daemon) portLink(p *port) tap.Link {
+	if p.cfg.NetNS != "" {
+		return tap.Link{}
+	}
+	return d.link(p.cfg.Device)
+}
+
 // portLinkLocked follows the state of the port's device.
 func (d *Daemon) portLinkLocked(p *port) {
-	l := d.link(p.cfg.Device)
+	l := d.portLink(p)
 	// A host port's device that is gone may have moved to another namespace: its
 	// queue knows.
 	replaced := p.att != nil && l.Index != p.link.Index && p.cfg.Type != config.PortHost
