@@ -143,6 +143,20 @@ func (f *fdb) pair(k key) (first, second uint64) {
 	return base + first, base + second
 }
 
+// fetchAbove is how many stations make a table that no longer lies in a processor's
+// own cache: 2.4 slots of 16 bytes each.
+const fetchAbove = 1 << 14
+
+// sparse reports whether look-ups mostly wait for memory, so that fetch is worth it.
+func (f *fdb) sparse() bool { return f.dynamic.Load() > fetchAbove }
+
+// fetch brings a station's first bucket into the cache. Nothing depends on what it
+// reads, so the processor waits for a batch of them at once; of get it waits for each.
+func (f *fdb) fetch(k key) {
+	first, _ := f.pair(k)
+	f.buckets[first][0].key.Load()
+}
+
 // get returns what is known about a station, whether it still holds or not.
 func (f *fdb) get(k key) entry {
 	first, second := f.pair(k)

@@ -80,6 +80,9 @@ func (w *worker) forward(p *port, c *tally, bufs []*frame.Buf) {
 	if len(bufs) == 0 {
 		return
 	}
+	if w.s.db.sparse() {
+		w.fetch(p.Network, bufs)
+	}
 	var (
 		seconds = stamp(w.now)
 		oldest  = oldest(seconds, p.network.ageing)
@@ -121,6 +124,23 @@ func (w *worker) forward(p *port, c *tally, bufs []*frame.Buf) {
 		}
 	}
 	c.flooded.add(flooded)
+}
+
+// fetch brings what the filtering database knows of the stations of a batch into
+// the cache.
+func (w *worker) fetch(id FID, bufs []*frame.Buf) {
+	var src, dst frame.MAC
+	for _, b := range bufs {
+		h := frame.Ethernet(b.Bytes())
+		if mac := h.Src(); mac != src {
+			src = mac
+			w.s.db.fetch(keyOf(id, mac))
+		}
+		if mac := h.Dst(); mac != dst {
+			dst = mac
+			w.s.db.fetch(keyOf(id, mac))
+		}
+	}
 }
 
 // joined reports whether two ports lead to one segment, which carries frames

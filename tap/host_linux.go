@@ -248,10 +248,13 @@ func (h *Host) move(name string) error {
 	}
 	defer from.close()
 	to, err := openPlace(name)
-	if err != nil || from.ns.Equal(to.ns) {
+	if err != nil {
 		return err
 	}
 	defer to.close()
+	if from.ns.Equal(to.ns) {
+		return nil
+	}
 	if err := from.LinkSetNsFd(l, int(to.ns)); err != nil {
 		return fmt.Errorf("move to namespace %s: %w", name, explain(err))
 	}

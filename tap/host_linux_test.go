@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -214,6 +215,7 @@ func TestHostsOfOneNameInSeveralNamespaces(t *testing.T) {
 	}
 	a, atA := namedPlace(t, "a")
 	b, atB := namedPlace(t, "b")
+	held := openNamespaces(t)
 	for range 2 { // the second time they are taken over
 		ha, hb := open("a", a), open("b", b)
 		for want, p := range map[string]place{"a": atA, "b": atB} {
@@ -235,9 +237,27 @@ func TestHostsOfOneNameInSeveralNamespaces(t *testing.T) {
 	back, err := OpenHost(hostConfig(b))
 	must(t, err)
 	must(t, errors.Join(h.Close(), away.Close(), back.Close()))
+	// One that stays open would keep a deleted namespace alive, port and all.
+	if n := openNamespaces(t); n != held {
+		t.Errorf("%d namespaces are held open (want %d)", n, held)
+	}
 	if after := state(t); after != before {
 		t.Errorf("left behind:\n%s\nwas:\n%s", after, before)
 	}
+}
+
+// openNamespaces counts the descriptors of network namespaces.
+func openNamespaces(t *testing.T) int {
+	t.Helper()
+	fds, err := filepath.Glob("/proc/self/fd/*")
+	must(t, err)
+	n := 0
+	for _, fd := range fds {
+		if target, err := os.Readlink(fd); err == nil && strings.HasPrefix(target, "net:[") {
+			n++
+		}
+	}
+	return n
 }
 
 func TestHostRefused(t *testing.T) {
