@@ -246,6 +246,34 @@ func TestHostsOfOneNameInSeveralNamespaces(t *testing.T) {
 	}
 }
 
+func TestHostWhoseNamespaceWasMadeAnew(t *testing.T) {
+	isolate(t)
+	name, _ := namedPlace(t, "a")
+	other, atOther := namedPlace(t, "b")
+	crash(startChild(t, "host", "NETNS="+name))
+	h, err := OpenHost(hostConfig(name)) // taken over: it holds the namespace
+	must(t, err)
+	if h.Superseded() {
+		t.Error("superseded while nothing happened")
+	}
+	run(t, nil, "ip", "netns", "delete", name)
+	if h.Superseded() {
+		t.Error("superseded by nothing")
+	}
+	run(t, nil, "ip", "netns", "add", name)
+	if !h.Superseded() {
+		t.Error("not superseded by a namespace of the same name")
+	}
+	at, l, err := h.where()
+	must(t, err)
+	defer at.close()
+	must(t, at.LinkSetNsFd(l, int(atOther.ns)))
+	if h.Superseded() {
+		t.Errorf("superseded although it was moved to %s", other)
+	}
+	must(t, h.Close())
+}
+
 // openNamespaces counts the descriptors of network namespaces.
 func openNamespaces(t *testing.T) int {
 	t.Helper()

@@ -46,9 +46,11 @@ func placeOf(ns netns.NsHandle) (place, error) {
 }
 
 // inode tells a namespace from others for as long as it lives.
-func (p place) inode() (uint64, error) {
+func (p place) inode() (uint64, error) { return inode(p.ns) }
+
+func inode(ns netns.NsHandle) (uint64, error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(int(p.ns), &st); err != nil {
+	if err := unix.Fstat(int(ns), &st); err != nil {
 		return 0, fmt.Errorf("look at namespace: %w", err)
 	}
 	return st.Ino, nil

@@ -35,6 +35,7 @@ type attachment interface {
 type hostPort interface {
 	attachment
 	MAC() frame.MAC
+	Superseded() bool // its namespace was made anew: it must be opened again
 	Update(tap.HostConfig) error
 }
 

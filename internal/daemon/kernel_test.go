@@ -199,6 +199,7 @@ type memPort struct {
 	host     *memQueue
 	released bool
 	made     bool // with the attachment goes the device
+	past     bool // its namespace is no more
 
 	mu     sync.Mutex
 	guests map[frame.MAC]bool
@@ -221,6 +222,7 @@ func (p *memPort) Host() []vswitch.Queue    { return p.queue(&p.host) }
 func (p *memPort) Features() frame.Features { return frame.FeatureCsum }
 func (p *memPort) MAC() frame.MAC           { return p.mac }
 func (p *memPort) HostMAC() frame.MAC       { return p.mac }
+func (p *memPort) Superseded() bool         { return p.past }
 func (p *memPort) Release() error           { p.released = true; return nil }
 
 func (p *memPort) Update(c tap.HostConfig) error {

@@ -87,6 +87,10 @@ func (d *Daemon) repair() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, p := range d.ports {
+		if h, ok := p.att.(hostPort); ok && p.cfg.Type == config.PortHost && h.Superseded() {
+			d.warn(d.detachLocked(p), "namespace was made anew", p.cfg.Name)
+			p.fault = nil
+		}
 		missing := p.cfg.Type == config.PortDevice && errors.Is(p.fault, tap.ErrNoDevice)
 		if p.att == nil && !missing {
 			d.retried(d.attachLocked(p), p.cfg.Name)

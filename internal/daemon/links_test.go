@@ -34,3 +34,18 @@ func TestFailedAttemptIsNotTriedAgainForItsOwnLinkMessages(t *testing.T) {
 		t.Error("the next repair does not attach the port")
 	}
 }
+
+func TestHostPortGoesToTheNamespaceThatWasMadeAnew(t *testing.T) {
+	k := newMemKernel(t)
+	d := start(t, k, `{networks: [{name: lab, mode: isolated}], ports: [{name: h, network: lab, type: host, netns: a}]}`)
+	before := k.open["h"]
+	d.repair()
+	if k.open["h"] != before {
+		t.Error("the port was opened again for no reason")
+	}
+	before.past = true
+	d.repair()
+	if k.open["h"] == before || d.ports["h"].att == nil {
+		t.Error("the port was not opened again")
+	}
+}
