@@ -163,6 +163,13 @@ ports: [{name: vm1, network: lan, mac: "52:54:00:00:00:01"}]
 		t.Errorf("announced on eth1: %x, want one broadcast by the station of vm1", sent)
 	}
 
+	for range 5 {
+		d.repair()
+	}
+	if got, want := len(k.open["eth1"].wire.sent), 1+announceAgain; got != want {
+		t.Errorf("announced %d times on eth1 (want %d: a switch may not forward yet)", got, want)
+	}
+
 	k.set("eth0", true)
 	want(t, "eth0 is back", uplinks(), []string{"eth0 active", "eth1 standby"})
 
@@ -172,6 +179,12 @@ ports: [{name: vm1, network: lan, mac: "52:54:00:00:00:01"}]
 	k.set("eth1", false)
 	if w := d.Status().Warnings; !slices.ContainsFunc(w, func(s string) bool { return strings.Contains(s, "no way outside") }) {
 		t.Errorf("warnings: %q, want that the network has no way outside", w)
+	}
+
+	before := len(k.open["eth1"].wire.sent)
+	k.set("eth1", true)
+	if len(k.open["eth1"].wire.sent) == before {
+		t.Error("not announced when the cable is back, maybe in another switch")
 	}
 }
 

@@ -69,7 +69,7 @@ func (d *Daemon) queueFailed(id frame.PortID, err error) {
 	}
 }
 
-// runRepairs tries ports again that are not attached.
+// runRepairs tries ports again that are not attached, and does what else is due later.
 func (d *Daemon) runRepairs(ctx context.Context) {
 	tick := time.NewTicker(retryInterval)
 	defer tick.Stop()
@@ -97,6 +97,7 @@ func (d *Daemon) repair() {
 		}
 	}
 	for _, n := range d.networks {
+		d.announceAgainLocked(n)
 		for _, u := range n.uplinks {
 			if u.up == nil && !errors.Is(u.fault, tap.ErrNoDevice) {
 				d.retried(d.attachUplinkLocked(u), u.name)

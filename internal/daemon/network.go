@@ -23,7 +23,13 @@ type network struct {
 	guests  guests
 
 	static map[frame.MAC]string // entries made at run time, by port name
+
+	announce int // times that repair is still to announce the stations
 }
+
+// announceAgain is how often the stations are announced anew, a retryInterval apart:
+// a switch outside may not forward yet when its link comes up.
+const announceAgain = 2
 
 // uplinkGroup is the split horizon of a network's uplinks: wires and host sides
 // are one segment, among whose members the kernel carries frames itself.
@@ -206,8 +212,17 @@ func (d *Daemon) electLocked(n *network) {
 		return
 	}
 	d.log.Info("uplink active", zap.String(keyNetwork, n.cfg.Name), zap.String(keyUplink, after.name))
-	if before != nil {
-		d.announceLocked(n, after)
+	d.announceLocked(n, after)
+	n.announce = announceAgain
+}
+
+// announceAgainLocked repeats the announcement, if one is due.
+func (d *Daemon) announceAgainLocked(n *network) {
+	for _, u := range n.uplinks {
+		if u.active && n.announce > 0 {
+			n.announce--
+			d.announceLocked(n, u)
+		}
 	}
 }
 
