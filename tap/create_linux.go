@@ -19,7 +19,8 @@ type Spec struct {
 
 // Create makes the TAP through water, or takes over one that weft made with the
 // same spec. One that differs in queues, owner or group is remade if nobody has it
-// open, else ErrBusy. A device of that name that weft did not make is ErrForeign.
+// open; else other queues are ErrBusy, and with another owner or group alone the TAP
+// is taken over as it is, and ErrOldOwner says so. A device of that name that weft did not make is ErrForeign.
 // The TAP is down until AttachDevice: else the host would see its guest's frames.
 func Create(s Spec) error {
 	l, err := own(s.Name, rolePort)
@@ -29,8 +30,13 @@ func Create(s Spec) error {
 		return err
 	case s.matches(l):
 		return s.setUp(l)
+	case hasCarrier(l.Attrs()) && s.opensLike(l):
+		if err := s.setUp(l); err != nil {
+			return err
+		}
+		return fmt.Errorf("%s: %w: a running guest has it open: stop the guest", s.Name, ErrOldOwner)
 	case hasCarrier(l.Attrs()):
-		return fmt.Errorf("%s: %w: a running guest has it open with other queues, owner or group: stop the guest first", s.Name, ErrBusy)
+		return fmt.Errorf("%s: %w: a running guest has it open with other queues: stop the guest first", s.Name, ErrBusy)
 	default:
 		if err := removeLink(l); err != nil {
 			return err
@@ -53,12 +59,17 @@ func (s Spec) setUp(l netlink.Link) error {
 	return setUpTAP(&netlink.Handle{}, l, mark{role: rolePort, of: s.Port}, s.MTU)
 }
 
-// matches compares what the kernel knows of a TAP. How many queues a hypervisor
-// will open it does not know, only whether it may be more than one.
 func (s Spec) matches(l netlink.Link) bool {
 	t, ok := l.(*netlink.Tuntap)
+	return ok && s.opensLike(l) && t.Owner == id(s.Owner) && t.Group == id(s.Group)
+}
+
+// opensLike compares what a hypervisor sees that has the TAP open. How many queues it
+// will open the kernel does not know, only whether it may be more than one.
+func (s Spec) opensLike(l netlink.Link) bool {
+	t, ok := l.(*netlink.Tuntap)
 	multiQueue := ok && t.Flags&netlink.TUNTAP_MULTI_QUEUE != 0
-	return ok && multiQueue == (s.Queues > 1) && t.Owner == id(s.Owner) && t.Group == id(s.Group)
+	return ok && multiQueue == (s.Queues > 1)
 }
 
 // id converts a uid or gid; the kernel leaves out the attribute of none.

@@ -84,7 +84,17 @@ func TestCreateTakesOver(t *testing.T) {
 	if err := Create(more); !errors.Is(err, ErrBusy) {
 		t.Errorf("other queues under a running guest: %v, want ErrBusy", err)
 	}
+	third := index()
+	other := again
+	other.Owner++
+	if err := Create(other); !errors.Is(err, ErrOldOwner) || index() != third {
+		t.Errorf("other owner under a running guest: %v, want ErrOldOwner and the same TAP", err)
+	}
 	must(t, g.Close())
+	must(t, Create(other))
+	if index() == third {
+		t.Error("other owner: not made anew when the guest stopped")
+	}
 	if used, err := InUse("vm1"); err != nil || used {
 		t.Errorf("InUse = %v, %v without a guest", used, err)
 	}

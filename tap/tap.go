@@ -22,5 +22,6 @@ var (
 	ErrEnslaved = errors.New("device has a master") // a kernel bridge, bond or VRF has it
 	ErrForeign  = errors.New("device exists and is not weft's")
 	ErrNoTUN    = errors.New("/dev/net/tun cannot be used")
+	ErrOldOwner = errors.New("owner and group stay as they were")
 	ErrNoBPF    = errors.New("eBPF programs cannot be loaded")
 )

@@ -116,7 +116,9 @@ func (d *Daemon) Remove() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	_, err := d.applyLocked(&config.Config{}, true)
-	return errors.Join(err, d.sw.Close())
+	// What an earlier start left to ports that never attached.
+	_, left := d.kernel.Sweep(func(string, tap.Use) bool { return false })
+	return errors.Join(err, left, d.sw.Close())
 }
 
 // Leave lets go of everything and leaves it in the kernel, where the next start

@@ -3,6 +3,8 @@ package daemon
 import (
 	"os"
 	"testing"
+
+	"weft/tap"
 )
 
 func TestNewOwnerTakesANewTAPWhichIsAttached(t *testing.T) {
@@ -47,5 +49,24 @@ func TestHostPortGoesToTheNamespaceThatWasMadeAnew(t *testing.T) {
 	d.repair()
 	if k.open["h"] == before || d.ports["h"].att == nil {
 		t.Error("the port was not opened again")
+	}
+}
+
+func TestNewOwnerWaitsForTheGuestToStop(t *testing.T) {
+	k := newMemKernel(t)
+	text := `{networks: [{name: lab, mode: isolated}], ports: [{name: t, network: lab, owner: 1000}]}`
+	k.failOnce("create t", tap.ErrOldOwner) // the guest outlived an earlier daemon
+	k.set("t", true)
+	d := start(t, k, text)
+	if d.ports["t"].att == nil {
+		t.Fatal("the guest's port is not attached, for its owner's sake")
+	}
+	k.set("t", true)
+	if _, taps := k.devices(); len(taps) != 0 {
+		t.Error("the TAP is changed while the guest runs")
+	}
+	k.set("t", false)
+	if _, taps := k.devices(); len(taps) != 1 {
+		t.Error("the owner is not changed when the guest stopped")
 	}
 }

@@ -21,6 +21,8 @@ type port struct {
 	att   attachment // nil: not attached, see fault
 	link  tap.Link   // of cfg.Device, as last seen
 	fault error
+
+	oldOwner bool // the TAP has another owner or group until its guest stops
 }
 
 // attachLocked makes or finds the port's device and puts the port into the switch.
@@ -52,9 +54,12 @@ func (d *Daemon) openLocked(p *port) (attachment, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := d.kernel.CreateTAP(spec); err != nil {
+		err = d.kernel.CreateTAP(spec)
+		p.oldOwner = errors.Is(err, tap.ErrOldOwner)
+		if err != nil && !p.oldOwner { // a guest that runs has no use for its owner
 			return nil, err
 		}
+		d.warn(err, "a setting waits", p.cfg.Name)
 	}
 	return d.kernel.AttachDevice(p.cfg.Device, p.net.cfg.MTU)
 }
@@ -74,7 +79,9 @@ func (d *Daemon) updateLocked(p *port) error {
 		if err != nil {
 			return err
 		}
-		if err := d.kernel.CreateTAP(spec); err != nil {
+		err = d.kernel.CreateTAP(spec)
+		p.oldOwner = errors.Is(err, tap.ErrOldOwner)
+		if err != nil {
 			return err
 		}
 	}
@@ -142,6 +149,8 @@ func (d *Daemon) portLinkLocked(p *port) {
 		p.fault = fmt.Errorf("%s: %w", p.cfg.Device, tap.ErrNoDevice)
 	}
 	switch {
+	case p.att != nil && p.oldOwner && !l.Carrier:
+		d.warn(d.updateLocked(p), "changing the owner failed", p.cfg.Name)
 	case p.att != nil:
 		d.must(d.sw.UpdatePort(p.id, p.switchConfig(p.att)), p.cfg.Name)
 	case replaced || l.Index != 0 && p.cfg.Type == config.PortDevice:
@@ -198,7 +207,8 @@ func (p *port) spec() (tap.Spec, error) {
 // waiting reports whether err is the state of a device that may yet come right by
 // itself, rather than a failure to do what was asked.
 func waiting(err error) bool {
-	return errors.Is(err, tap.ErrNoDevice) || errors.Is(err, tap.ErrEnslaved) || errors.Is(err, tap.ErrBusy)
+	return errors.Is(err, tap.ErrNoDevice) || errors.Is(err, tap.ErrEnslaved) || errors.Is(err, tap.ErrBusy) ||
+		errors.Is(err, tap.ErrOldOwner)
 }
 
 // hopeless reports whether err will meet every port alike: the process lacks
