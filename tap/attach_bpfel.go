@@ -21,6 +21,7 @@ const (
 	attachProgWeftFromWire = "weft_from_wire"
 	attachProgWeftGuard    = "weft_guard"
 	attachProgWeftRedirect = "weft_redirect"
+	attachVarRetired       = "retired"
 	attachVarTarget        = "target"
 	attachVarTargetFlags   = "target_flags"
 )
@@ -84,6 +85,7 @@ type attachMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type attachVariableSpecs struct {
+	Retired     *ebpf.VariableSpec `ebpf:"retired"`
 	Target      *ebpf.VariableSpec `ebpf:"target"`
 	TargetFlags *ebpf.VariableSpec `ebpf:"target_flags"`
 }
@@ -121,6 +123,7 @@ func (m *attachMaps) Close() error {
 //
 // It can be passed to loadAttachObjects or ebpf.CollectionSpec.LoadAndAssign.
 type attachVariables struct {
+	Retired     *ebpf.Variable `ebpf:"retired"`
 	Target      *ebpf.Variable `ebpf:"target"`
 	TargetFlags *ebpf.Variable `ebpf:"target_flags"`
 }

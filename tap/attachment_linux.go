@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 
 	"weft/frame"
@@ -19,6 +20,7 @@ type attachment struct {
 	changed    bool // hook.prepare changed the device just now
 	qdisc      bool // weft made the device's clsact qdisc, now or earlier
 	companions []*companion
+	variables  []*ebpf.Map // of the device's programs
 
 	once   sync.Once
 	closed error
@@ -118,11 +120,16 @@ func (a *attachment) removeOther(roles []role) (qdisc bool, err error) {
 // place puts a program onto a device in one step, also over one of an earlier
 // process, whichever hook that used.
 func (a *attachment) place(device netlink.Link, d direction, p program) error {
-	loaded, err := p.load()
+	loaded, variables, err := p.load()
 	if err != nil {
 		return fmt.Errorf("%s: %w", device.Attrs().Name, err)
 	}
 	defer loaded.Close() // the kernel holds it now
+	if device == a.device {
+		a.variables = append(a.variables, variables)
+	} else {
+		variables.Close() // a companion goes nowhere
+	}
 	if err := a.hook.attach(device, d, loaded); err != nil {
 		return err
 	}
@@ -169,6 +176,9 @@ func (a *attachment) Release() error {
 		for _, c := range a.companions {
 			a.closed = errors.Join(a.closed, c.queue.Close())
 		}
+		for _, v := range a.variables {
+			v.Close()
+		}
 	})
 	return a.closed
 }
@@ -177,7 +187,11 @@ func (a *attachment) Release() error {
 // them. Safe to call twice.
 func (a *attachment) Close() error {
 	a.once.Do(func() {
-		errs := []error{removePrograms(a.device, a.qdisc)}
+		var errs []error
+		for _, v := range a.variables {
+			errs = append(errs, retire(v), v.Close())
+		}
+		errs = append(errs, removePrograms(a.device, a.qdisc))
 		for _, c := range a.companions {
 			errs = append(errs, c.remove())
 		}

@@ -352,3 +352,24 @@ func TestDeviceRefused(t *testing.T) {
 		t.Errorf("refusals left\n%s\nwas\n%s", after, before)
 	}
 }
+
+// A device that is moved away takes the programs along, which must not redirect to
+// whatever has the companion's index there.
+func TestDeviceMovedAwayIsFree(t *testing.T) {
+	eachHook(t, func(t *testing.T) {
+		isolate(t)
+		peer, away := newPlace(t), newPlace(t)
+		newVeth(t, "a0", peer, "eth0", "10.9.0.2/24")
+		d, err := AttachDevice("a0", 1500)
+		must(t, err)
+		l, err := linkByName("a0")
+		must(t, err)
+		must(t, netlink.LinkSetNsFd(l, int(away.ns)))
+		_ = d.Close() // what it can remove no more is no failure that anybody could mend
+		l, err = away.LinkByName("a0")
+		must(t, err)
+		addAddresses(t, away.Handle, l, "10.9.0.1/24")
+		must(t, away.LinkSetUp(l))
+		ping(t, &away, 3, "10.9.0.2")
+	})
+}

@@ -1,6 +1,7 @@
 package tap
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -34,11 +35,15 @@ var collection = sync.OnceValues(func() (*ebpf.CollectionSpec, error) {
 	return loadAttach()
 })
 
-// load puts the program, and nothing else of the collection, into the kernel.
-func (p program) load() (*ebpf.Program, error) {
+// globals is the name of the map of a program's variables that are not constant.
+const globals = ".bss"
+
+// load puts the program, and nothing else of the collection, into the kernel. The map
+// holds its variables: see retire.
+func (p program) load() (*ebpf.Program, *ebpf.Map, error) {
 	all, err := collection()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	spec := all.Copy()
 	for name := range spec.Programs {
@@ -50,7 +55,7 @@ func (p program) load() (*ebpf.Program, error) {
 		spec.Variables[attachVarTarget].Set(uint32(p.target)),
 		spec.Variables[attachVarTargetFlags].Set(p.flags))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var o ebpf.CollectionOptions
 	if p.guests == nil {
@@ -60,10 +65,16 @@ func (p program) load() (*ebpf.Program, error) {
 	}
 	c, err := ebpf.NewCollectionWithOptions(spec, o)
 	if err != nil {
-		return nil, explainBPF(p.name, err)
+		return nil, nil, explainBPF(p.name, err)
 	}
 	defer c.Close()
-	return c.DetachProgram(p.name), nil
+	return c.DetachProgram(p.name), c.DetachMap(globals), nil
+}
+
+// retire makes a program let every frame pass, wherever its device is by now. Of
+// the variables there is only the one that says so.
+func retire(variables *ebpf.Map) error {
+	return variables.Put(uint32(0), bytes.Repeat([]byte{1}, int(variables.ValueSize())))
 }
 
 func explainBPF(what string, err error) error {

@@ -20,6 +20,11 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 volatile const __u32 target;       // ifindex to redirect to
 volatile const __u64 target_flags; // BPF_F_INGRESS: into the stack, not out
 
+// Set when the device is given up. A device that was moved to another namespace
+// takes its programs along: nobody finds them there to remove them, and the target's
+// index is another device's.
+volatile __u32 retired;
+
 // The addresses of guests behind the switch, for an uplink. Keys are the six bytes
 // as they stand in the frame; there are no values to speak of. When it is full, the
 // guest that was silent longest goes to the wire until it speaks again.
@@ -73,6 +78,8 @@ static __always_inline int is_guest(struct __sk_buff *skb, __u32 offset)
 SEC("tc")
 int weft_redirect(struct __sk_buff *skb)
 {
+	if (retired)
+		return TC_ACT_UNSPEC;
 	return redirect(skb);
 }
 
@@ -82,6 +89,8 @@ int weft_redirect(struct __sk_buff *skb)
 SEC("tc")
 int weft_guard(struct __sk_buff *skb)
 {
+	if (retired)
+		return TC_ACT_UNSPEC;
 	if (skb->mark != MAGIC)
 		return TC_ACT_SHOT;
 	return pass_marked(skb);
@@ -94,6 +103,8 @@ int weft_guard(struct __sk_buff *skb)
 SEC("tc")
 int weft_from_wire(struct __sk_buff *skb)
 {
+	if (retired)
+		return TC_ACT_UNSPEC;
 	if (skb->mark == MAGIC) // from the host's companion
 		return pass_marked(skb);
 	if (skb->pkt_type == PACKET_HOST) { // for the NIC's address, whatever it is now
@@ -114,6 +125,8 @@ int weft_from_host(struct __sk_buff *skb)
 {
 	__u8 first;
 
+	if (retired)
+		return TC_ACT_UNSPEC;
 	if (skb->mark == MAGIC) // from weft's packet socket
 		return pass_marked(skb);
 	if (bpf_skb_load_bytes(skb, DESTINATION, &first, sizeof(first)) < 0)
