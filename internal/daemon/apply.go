@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"weft/config"
+	"weft/tap"
 )
 
 // applyLocked leads the running switch from d.cfg to next, changing what differs
@@ -107,34 +108,37 @@ func (d *Daemon) doDetachPort(t *transaction, a Action) error {
 		return err
 	}
 	delete(d.ports, a.Port.Name)
-	remove := func() error {
-		if att != nil {
-			err = att.Close()
-		}
-		return errors.Join(err, d.deleteDeviceLocked(p.cfg))
-	}
-	// The device outlives the plan's last possible failure, unless its successor
-	// needs the name.
-	switch {
-	case a.Recreate:
-		if err := remove(); err != nil {
-			return err
-		}
-	case a.Moved && att != nil:
-		if err := att.Release(); err != nil {
-			return err
-		}
-	case !a.Moved:
-		t.onCommit(remove)
-	}
 	t.onRollback(func() error {
 		d.ports[a.Port.Name] = p
-		if att != nil && !a.Recreate && !a.Moved {
-			err = att.Release()
-		}
-		return errors.Join(err, d.attachLocked(p))
+		return errors.Join(att.Release(), d.attachLocked(p))
 	})
+	return t.dispose(a, att.Release, func() error { return d.remove(p.cfg, att) })
+}
+
+// dispose settles what becomes of a device that is out of the switch. It outlives
+// the plan's last possible failure, unless its successor needs the name.
+func (t *transaction) dispose(a Action, release, remove func() error) error {
+	switch {
+	case a.Moved:
+		return release()
+	case a.Recreate:
+		return remove()
+	}
+	t.onCommit(remove)
 	return nil
+}
+
+// remove takes down what was made for a port that is out of the switch. A TAP goes
+// first, so that its guest's frames never meet a TAP without programs.
+func (d *Daemon) remove(p config.Port, att leftover) error {
+	var err error
+	if p.Type == config.PortTAP {
+		err = d.kernel.DeleteTAP(p.Device)
+	}
+	if errors.Is(err, tap.ErrForeign) || errors.Is(err, tap.ErrBusy) {
+		err = nil // it is somebody else's
+	}
+	return errors.Join(err, att.Close())
 }
 
 func (d *Daemon) doDetachUplink(t *transaction, a Action) error {
@@ -148,21 +152,9 @@ func (d *Daemon) doDetachUplink(t *transaction, a Action) error {
 	n.uplinks = slices.Delete(n.uplinks, i, i+1)
 	t.onRollback(func() error {
 		d.insertUplinkLocked(u)
-		if up != nil && !a.Moved && !a.Recreate {
-			err = up.Release()
-		}
-		return errors.Join(err, d.attachUplinkLocked(u))
+		return errors.Join(up.Release(), d.attachUplinkLocked(u))
 	})
-	switch {
-	case up == nil:
-	case a.Moved:
-		return up.Release()
-	case a.Recreate:
-		return up.Close()
-	default:
-		t.onCommit(up.Close)
-	}
-	return nil
+	return t.dispose(a, up.Release, up.Close)
 }
 
 func (d *Daemon) doAddNetwork(t *transaction, a Action) error {
@@ -213,15 +205,11 @@ func (d *Daemon) doAttachUplink(t *transaction, a Action) error {
 	d.insertUplinkLocked(u)
 	t.onRollback(func() error {
 		up, err := d.unplugUplinkLocked(u)
-		switch {
-		case up == nil:
-		case a.Moved:
-			err = errors.Join(err, up.Release())
-		default:
-			err = errors.Join(err, up.Close())
-		}
 		u.net.uplinks = slices.DeleteFunc(u.net.uplinks, func(o *nic) bool { return o == u })
-		return err
+		if a.Moved {
+			return errors.Join(err, up.Release())
+		}
+		return errors.Join(err, up.Close())
 	})
 	return d.attachUplinkLocked(u)
 }
@@ -253,14 +241,11 @@ func (d *Daemon) doAttachPort(t *transaction, a Action) error {
 	d.ports[p.cfg.Name] = p
 	t.onRollback(func() error {
 		delete(d.ports, p.cfg.Name)
-		if !a.Moved {
-			return errors.Join(d.detachLocked(p), d.deleteDeviceLocked(p.cfg))
-		}
 		att, err := d.unplugLocked(p)
-		if att != nil {
-			err = errors.Join(err, att.Release())
+		if a.Moved {
+			return errors.Join(err, att.Release())
 		}
-		return err
+		return errors.Join(err, d.remove(p.cfg, att))
 	})
 	return d.attachLocked(p)
 }

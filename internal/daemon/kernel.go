@@ -49,6 +49,18 @@ type uplink interface {
 	Close() error
 }
 
+// A leftover is an attachment that is out of the switch.
+type leftover interface {
+	Release() error
+	Close() error
+}
+
+// nothing is the leftover of a port or NIC that was not attached.
+type nothing struct{}
+
+func (nothing) Release() error { return nil }
+func (nothing) Close() error   { return nil }
+
 // realKernel adapts package tap, which does not know the switch.
 type realKernel struct{}
 

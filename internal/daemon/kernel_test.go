@@ -124,8 +124,8 @@ func (k *memKernel) setMTULocked(device string, mtu int) {
 func (k *memKernel) DeleteTAP(name string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.open[name] != nil {
-		k.t.Errorf("TAP %s is deleted while attached", name)
+	if p := k.open[name]; p != nil && p.wire != nil && !p.wire.closed {
+		k.t.Errorf("TAP %s is deleted while the switch has it", name)
 	}
 	delete(k.taps, name)
 	delete(k.links, name)
@@ -256,7 +256,8 @@ func (p *memPort) Close() error {
 
 // A memQueue receives nothing and keeps what is sent.
 type memQueue struct {
-	fd int
+	fd     int
+	closed bool
 
 	mu   sync.Mutex
 	sent [][]byte
@@ -264,7 +265,11 @@ type memQueue struct {
 
 func (q *memQueue) FD() int                        { return q.fd }
 func (q *memQueue) Recv([]*frame.Buf) (int, error) { return 0, nil }
-func (q *memQueue) Close() error                   { return unix.Close(q.fd) }
+func (q *memQueue) Close() error {
+	q.closed = true
+	return unix.Close(q.fd)
+}
+
 func (q *memQueue) Send(b []*frame.Buf) (int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

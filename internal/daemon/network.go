@@ -247,17 +247,14 @@ func (d *Daemon) announceLocked(n *network, u *nic) {
 // attached to it.
 func (d *Daemon) detachUplinkLocked(u *nic) error {
 	up, err := d.unplugUplinkLocked(u)
-	if up == nil {
-		return err
-	}
 	return errors.Join(err, up.Close())
 }
 
 // unplugUplinkLocked takes the NIC's sides out of the switch. What becomes of the
 // attachment that it returns, nil if there is none, is for the caller to say.
-func (d *Daemon) unplugUplinkLocked(u *nic) (uplink, error) {
+func (d *Daemon) unplugUplinkLocked(u *nic) (leftover, error) {
 	if u.up == nil {
-		return nil, nil
+		return nothing{}, nil
 	}
 	up := u.up
 	u.up, u.active = nil, false

@@ -98,34 +98,18 @@ func (d *Daemon) updateLocked(p *port) error {
 // device.
 func (d *Daemon) detachLocked(p *port) error {
 	att, err := d.unplugLocked(p)
-	if att == nil {
-		return err
-	}
 	return errors.Join(err, att.Close())
 }
 
 // unplugLocked takes the port out of the switch. What becomes of the attachment
-// that it returns, nil if there is none, is for the caller to say.
-func (d *Daemon) unplugLocked(p *port) (attachment, error) {
+// that it returns is for the caller to say.
+func (d *Daemon) unplugLocked(p *port) (leftover, error) {
 	if p.att == nil {
-		return nil, nil
+		return nothing{}, nil
 	}
 	att := p.att
 	p.att = nil
 	return att, d.sw.RemovePort(p.id)
-}
-
-// deleteDeviceLocked removes what weft made for a port that is detached. What is
-// another's, be it a second weftd's, stays: the port was waiting for it.
-func (d *Daemon) deleteDeviceLocked(p config.Port) error {
-	if p.Type != config.PortTAP {
-		return nil
-	}
-	err := d.kernel.DeleteTAP(p.Device)
-	if errors.Is(err, tap.ErrForeign) || errors.Is(err, tap.ErrBusy) {
-		return nil
-	}
-	return err
 }
 
 // portLink returns the state of the port's device, the zero Link if it is in another
