@@ -112,9 +112,12 @@ func (d *Daemon) setGuestsLocked(n *network) {
 		return
 	}
 	n.guests.view.Store(v)
-	for _, s := range d.sw.Stations(n.fid) {
-		if !slices.Contains(v.outside, s.Port) {
-			n.guests.tell(v, s.MAC, true)
+	// A station may move while it is told of: those seen outside have the last word.
+	for _, inside := range []bool{true, false} {
+		for _, s := range d.sw.Stations(n.fid) {
+			if slices.Contains(v.outside, s.Port) != inside {
+				n.guests.tell(v, s.MAC, inside)
+			}
 		}
 	}
 }
