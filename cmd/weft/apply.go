@@ -21,10 +21,11 @@ fails, nothing is.`,
 		Example: "  weft apply -f new.yaml --dry-run",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if file == "" && change.Runtime {
+			named := cmd.Flags().Changed("file") // -f "" is an unset variable, not weftd's own file
+			if !named && change.Runtime {
 				return usagef("--runtime wants -f FILE: weftd's own file is what it would not be written to")
 			}
-			if file != "" {
+			if named {
 				document, err := a.read(file)
 				if err != nil {
 					return err

@@ -13,39 +13,20 @@ import (
 )
 
 func (a *app) networkCommand() *cobra.Command {
-	list := &cobra.Command{
-		Use:   "list",
-		Short: "List the networks",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			networks, err := a.client().Networks(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return write(a, networks, networkTable)
-		},
+	e := entry{
+		noun:     client.Network,
+		word:     "network",
+		zero:     config.Network{},
+		example:  "lan mode=bridged uplinks=eth0,eth1",
+		complete: a.networkNames,
 	}
-	show := &cobra.Command{
-		Use:               "show NAME",
-		Short:             "Show a network",
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: first(a.networkNames),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			network, err := a.client().Network(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return write(a, network, networkText)
-		},
-	}
-	return group("network", "The networks: sets of ports that exchange frames",
-		append([]*cobra.Command{list, show}, a.editCommands(entry{
-			noun:     client.Network,
-			word:     "network",
-			zero:     config.Network{},
-			example:  "lan mode=bridged uplinks=eth0,eth1",
-			complete: a.networkNames,
-		})...)...)
+	verbs := viewCommands(a, e, view[api.Network]{
+		all:   (*client.Client).Networks,
+		table: networkTable,
+		one:   (*client.Client).Network,
+		text:  networkText,
+	})
+	return group("network", "The networks: sets of ports that exchange frames", append(verbs, a.editCommands(e)...)...)
 }
 
 func networkTable(w io.Writer, networks []api.Network) {

@@ -12,45 +12,26 @@ import (
 )
 
 func (a *app) portCommand() *cobra.Command {
-	list := &cobra.Command{
-		Use:   "list",
-		Short: "List the ports",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ports, err := a.client().Ports(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return write(a, ports, portTable)
-		},
+	e := entry{
+		noun:     client.Port,
+		word:     "port",
+		zero:     config.Port{},
+		example:  "vm1 network=lan type=tap owner=libvirt-qemu",
+		complete: a.portNames,
 	}
-	show := &cobra.Command{
-		Use:               "show NAME",
-		Short:             "Show a port",
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: first(a.portNames),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			port, err := a.client().Port(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return write(a, port, portText)
-		},
-	}
-	return group("port", "The ports: what is attached to the networks",
-		append([]*cobra.Command{list, show}, a.editCommands(entry{
-			noun:     client.Port,
-			word:     "port",
-			zero:     config.Port{},
-			example:  "vm1 network=lan type=tap owner=libvirt-qemu",
-			complete: a.portNames,
-		})...)...)
+	verbs := viewCommands(a, e, view[api.Port]{
+		all:   (*client.Client).Ports,
+		table: portTable,
+		one:   (*client.Client).Port,
+		text:  portText,
+	})
+	return group("port", "The ports: what is attached to the networks", append(verbs, a.editCommands(e)...)...)
 }
 
 func portTable(w io.Writer, ports []api.Port) {
 	row(w, "NAME", "NETWORK", "TYPE", "DEVICE", "STATE", "MTU", "STATIONS", "DETAIL")
 	for _, p := range ports {
-		row(w, p.Name, p.Network, p.Type, p.Device, p.State, p.MTU, p.Stations, p.Detail)
+		row(w, p.Name, p.Network, p.Type, p.Device, p.State, p.MTU, p.Stations, dash(p.Detail))
 	}
 }
 
