@@ -7,6 +7,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -46,7 +47,19 @@ func main() {
 		err = run(*path, *socket, *level)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "weftd:", err)
+		for _, line := range report(err, *path) {
+			fmt.Fprintln(os.Stderr, "weftd:", line)
+		}
 		os.Exit(1)
 	}
+}
+
+// report returns the lines that tell of err: each fault of the configuration with its
+// place in the file.
+func report(err error, path string) []string {
+	var faults config.Faults
+	if errors.As(err, &faults) {
+		return faults.In(path)
+	}
+	return []string{err.Error()}
 }
