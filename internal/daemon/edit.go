@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 
 	"weft/config"
 	"weft/internal/control"
@@ -93,7 +92,7 @@ func (d *Daemon) edit(what string, op control.Op, runtime bool, has func(*config
 	exists := has(d.document)
 	switch {
 	case op == control.OpCreate && exists:
-		return api.Applied{}, fmt.Errorf("%s exists: %w", what, control.ErrConflict)
+		return api.Applied{}, fmt.Errorf("%s exists already (set changes it): %w", what, control.ErrConflict)
 	case (op == control.OpUpdate || op == control.OpDelete) && !exists:
 		return api.Applied{}, fmt.Errorf("%s: %w", what, control.ErrNotFound)
 	}
@@ -148,7 +147,7 @@ func (d *Daemon) replaceLocked(doc, file *config.Document) (api.Applied, error) 
 }
 
 func unwritable(err error) error {
-	if errors.Is(err, os.ErrPermission) || errors.Is(err, config.ErrReadOnly) || errors.Is(err, unix.EROFS) {
+	if errors.Is(err, os.ErrPermission) || errors.Is(err, config.ErrReadOnly) || errors.Is(err, syscall.EROFS) {
 		return fmt.Errorf("%w: %w (nothing was changed)", control.ErrReadOnly, err)
 	}
 	return fmt.Errorf("%w (nothing was changed)", err)
