@@ -13,8 +13,8 @@ CONFIG     ?= config/example.yaml
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -X main.version=$(VERSION)
 TOOL    := go tool -modfile=tools/go.mod
-# What has unit tests; test/ holds the tests that need the whole machine.
-UNITS    = $(shell go list ./... | grep -v '^weft/test')
+# What has unit tests; the folders of test/ hold those that need the whole machine.
+UNITS    = $(shell go list ./... | grep -v '^weft/test/')
 SCRIPTS := .ci/run $(wildcard test/*.sh)
 
 # The version is stamped by LDFLAGS. Root may not ask git about somebody else's checkout.
@@ -38,7 +38,8 @@ install: build ## install under DESTDIR and PREFIX: programs, unit, group weft, 
 	install -D -m 755 bin/weftd $(DESTDIR)$(PREFIX)/sbin/weftd
 	install -D -m 755 bin/weft $(DESTDIR)$(PREFIX)/bin/weft
 	install -d $(DESTDIR)$(UNITDIR)
-	sed 's|/usr/sbin/weftd|$(PREFIX)/sbin/weftd|' packaging/weftd.service > $(DESTDIR)$(UNITDIR)/weftd.service
+	install -D -m 644 docs/guide.md $(DESTDIR)$(PREFIX)/share/doc/weft/guide.md
+	sed 's|/usr/sbin/weftd|$(PREFIX)/sbin/weftd|; s|/usr/share/doc|$(PREFIX)/share/doc|' packaging/weftd.service > $(DESTDIR)$(UNITDIR)/weftd.service
 	install -D -m 644 packaging/networkd/10-weft.network $(DESTDIR)$(LIBDIR)/systemd/network/10-weft.network
 	install -D -m 644 packaging/networkmanager/10-weft.conf $(DESTDIR)$(SYSCONFDIR)/NetworkManager/conf.d/10-weft.conf
 	[ -e $(DESTDIR)$(SYSCONFDIR)/weft/weft.yaml ] || install -D -m 644 config/example.yaml $(DESTDIR)$(SYSCONFDIR)/weft/weft.yaml
