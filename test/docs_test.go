@@ -1,0 +1,88 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"weft/config"
+	"weft/frame"
+)
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile("../" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+var (
+	link = regexp.MustCompile(`\]\(([^)#\s]+)`)
+	yaml = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+	row  = regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|")
+)
+
+// Every relative link in the documentation leads to a file.
+func TestLinksLeadSomewhere(t *testing.T) {
+	for _, name := range find(t, ".md") {
+		for _, m := range link.FindAllStringSubmatch(read(t, name), -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			if _, err := os.Stat(path.Join("..", path.Dir(name), m[1])); err != nil {
+				t.Errorf("%s: link to %s: %v", name, m[1], err)
+			}
+		}
+	}
+}
+
+// A configuration that is shown is one that loads.
+func TestShownConfigurationsLoad(t *testing.T) {
+	for _, name := range []string{"README.md", "docs/guide.md"} {
+		blocks := yaml.FindAllStringSubmatch(read(t, name), -1)
+		if len(blocks) == 0 {
+			t.Errorf("%s shows no configuration", name)
+		}
+		for _, m := range blocks {
+			if _, err := config.NewDocument([]byte(m[1])); err != nil {
+				t.Errorf("%s: %v\n%s", name, err, m[1])
+			}
+		}
+	}
+}
+
+// The guide's table of drop reasons has each of them, in the order of the code.
+func TestGuideExplainsEveryDropReason(t *testing.T) {
+	var got, want []string
+	for _, m := range row.FindAllStringSubmatch(read(t, "docs/guide.md"), -1) {
+		got = append(got, m[1])
+	}
+	for r := frame.Reason(1); r < frame.NumReasons; r++ {
+		want = append(want, r.String())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("docs/guide.md explains\n%v, want\n%v", got, want)
+	}
+}
+
+// Decisions are numbered from 1 without a gap, and their titles say the number.
+func TestDecisionsAreNumbered(t *testing.T) {
+	entries, err := os.ReadDir("../docs/adr") // sorted
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range entries {
+		if want := fmt.Sprintf("%04d-", i+1); !strings.HasPrefix(e.Name(), want) {
+			t.Errorf("docs/adr/%s: its number is taken, or one before it is missing (want %s…)", e.Name(), want)
+		}
+		if title := fmt.Sprintf("# %d. ", i+1); !strings.HasPrefix(read(t, "docs/adr/"+e.Name()), title) {
+			t.Errorf("docs/adr/%s: its title does not begin with %q", e.Name(), title)
+		}
+	}
+}
