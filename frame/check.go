@@ -9,8 +9,12 @@ const (
 
 	// minTCPSegment is the least payload in bytes for which a stack makes TCP
 	// superframes: an MSS of 48, less 40 bytes of options (Linux, TCP_MIN_GSO_SIZE).
-	// It bounds what one superframe becomes.
 	minTCPSegment = 8
+
+	// maxTCPSegments bounds what one superframe becomes. With segments of 128 bytes or
+	// more, none exceeds it. Without a bound it is 8,190, made for each port that wants
+	// segments while all other guests wait; that has stopped hosts (CVE-2012-3412).
+	maxTCPSegments = 512
 
 	// maxUDPSegments is Linux's bound (UDP_MAX_SEGMENTS).
 	maxUDPSegments = 128
@@ -18,7 +22,8 @@ const (
 
 // CheckOffload compares the frame's Offload with its bytes, once, when the frame
 // comes in: all of it is under the sender's control. It returns DropBadOffload if
-// the two contradict each other, else zero. Thereafter the Offload is sound, says
+// the two contradict each other, DropTinySegments if a TCP superframe would become
+// too many, else zero. Thereafter the Offload is sound, says
 // nothing but what is left to do, and may be handed to any device that carries it:
 //
 //   - The checksum's place lies in the frame (virtio 1.2, 5.1.6.2).
@@ -70,6 +75,9 @@ func (b *Buf) checkGSO(o Offload) Reason {
 	}
 	if o.CsumStart != l.L4 || o.CsumOffset != checksumAt || !o.GSO.segmentable(payload, int(o.SegSize)) {
 		return DropBadOffload
+	}
+	if o.GSO != GSOUDP && payload > int(o.SegSize)*maxTCPSegments {
+		return DropTinySegments
 	}
 	b.Offload = Offload{NeedsCsum: true, CsumStart: o.CsumStart, CsumOffset: o.CsumOffset}
 	if payload > int(o.SegSize) { // else, as in Linux, it is no superframe

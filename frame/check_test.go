@@ -23,6 +23,9 @@ var (
 	tcp6 = frametest.Superframe{Src: a6, Dst: b6, GSO: frame.GSOTCPv6, Len: 5000, SegSize: 1440}
 	udp4 = frametest.Superframe{Src: a4, Dst: b4, GSO: frame.GSOUDP, Len: 5000, SegSize: 1472}
 	csum = frametest.Superframe{Src: a4, Dst: b4, UDP: true, Len: 100}
+
+	tcp512 = frametest.Superframe{Src: a4, Dst: b4, GSO: frame.GSOTCPv4, Len: 512 * 8, SegSize: 8}
+	tcp513 = frametest.Superframe{Src: a4, Dst: b4, GSO: frame.GSOTCPv4, Len: 512*8 + 1, SegSize: 8}
 )
 
 // lies are what drivers do in error or malice, and some oddities that are none.
@@ -43,7 +46,9 @@ var lies = map[string]lie{
 	"segment size 0":         {tcp4, nil, func(o *frame.Offload) { o.SegSize = 0 }, frame.DropBadOffload},
 	"UDP segment size 0":     {udp4, nil, func(o *frame.Offload) { o.SegSize = 0 }, frame.DropBadOffload},
 	"TCP segment size 7":     {tcp4, nil, func(o *frame.Offload) { o.SegSize = 7 }, frame.DropBadOffload},
-	"TCP segment size 8":     {tcp4, nil, func(o *frame.Offload) { o.SegSize = 8 }, 0},
+	"TCP segment size 8":     {tcp512, nil, nil, 0},
+	"TCP of 513 segments":    {tcp513, nil, nil, frame.DropTinySegments},
+	"TCPv6 of 556 segments":  {tcp6, nil, func(o *frame.Offload) { o.SegSize = 9 }, frame.DropTinySegments},
 	"UDP of 129 segments":    {udp4, nil, func(o *frame.Offload) { o.SegSize = 39 }, frame.DropBadOffload},
 	"UDP of 128 segments":    {udp4, nil, func(o *frame.Offload) { o.SegSize = 40 }, 0},
 	"no checksum wanted":     {tcp4, nil, func(o *frame.Offload) { o.NeedsCsum = false }, frame.DropBadOffload},

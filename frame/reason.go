@@ -20,7 +20,7 @@ const (
 	DropEgressBlocked         // port of exit is not forwarding
 	DropQueueFull             // the egress device took no more
 	DropDeviceError           // the egress device failed
-	DropNoBuffer              // segmentation produced more than allowed
+	DropTinySegments          // TCP superframe that would become more segments than allowed
 	NumReasons
 )
 
@@ -39,7 +39,7 @@ var reasons = [NumReasons]struct{ name, help string }{
 	DropEgressBlocked:  {"egress-blocked", "the port it was to leave by is not forwarding (no guest attached, link down)"},
 	DropQueueFull:      {"queue-full", "the device it was to leave by took no more: the guest reads too slowly"},
 	DropDeviceError:    {"device-error", "the device it was to leave by failed or vanished"},
-	DropNoBuffer:       {"no-buffer", "software segmentation would have made too many frames of it"},
+	DropTinySegments:   {"tiny-segments", "a TCP superframe would have become more than 512 segments, at everybody's cost: the sender is hostile, or has a peer that asked for tiny segments (MSS)"},
 }
 
 // String returns the reason's name as counters and the client show it.

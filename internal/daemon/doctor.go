@@ -145,7 +145,7 @@ func (d *Daemon) dropFindings(subject string, id frame.PortID) []api.Finding {
 	var list []api.Finding
 	for _, r := range []frame.Reason{
 		frame.DropRunt, frame.DropOversize, frame.DropBadOffload, frame.DropBadSource,
-		frame.DropSpoofedStatic, frame.DropQueueFull, frame.DropDeviceError, frame.DropNoBuffer,
+		frame.DropSpoofedStatic, frame.DropQueueFull, frame.DropDeviceError, frame.DropTinySegments,
 	} {
 		if n := c.Drops[r]; n > 0 {
 			list = append(list, api.Finding{
