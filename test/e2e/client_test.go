@@ -15,10 +15,7 @@ import (
 // A capture is read by Wireshark's own program, from a pipe and from a file.
 func TestCaptureIsReadByTshark(t *testing.T) {
 	h := newHouse(t)
-	a := h.container("ct1", 13)
-	h.container("ct2", 14)
-	w := h.hv.Weftd(twoContainers)
-	w.Up("ct1", "ct2")
+	a, _, w := h.containers()
 	h.talks(a, 14)
 
 	// More frames than one round of the traffic below, so that each capture has all of it.
@@ -96,10 +93,7 @@ func (h *house) captured(c *exec.Cmd) {
 // Every command answers for people and, with --json, for programs.
 func TestClientAnswersPeopleAndPrograms(t *testing.T) {
 	h := newHouse(t)
-	a := h.container("ct1", 13)
-	h.container("ct2", 14)
-	w := h.hv.Weftd(twoContainers)
-	w.Up("ct1", "ct2")
+	a, _, w := h.containers()
 	h.talks(a, 14)
 	for _, args := range [][]string{
 		{"status"},
@@ -138,10 +132,7 @@ func TestClientAnswersPeopleAndPrograms(t *testing.T) {
 // the learned ones only.
 func TestStaticEntriesHold(t *testing.T) {
 	h := newHouse(t)
-	a := h.container("ct1", 13)
-	h.container("ct2", 14)
-	w := h.hv.Weftd(twoContainers)
-	w.Up("ct1", "ct2")
+	a, _, w := h.containers()
 	h.talks(a, 14)
 	addr := mac(14)
 	w.MustWeft("fdb", "add", "lab", addr, "ct2")

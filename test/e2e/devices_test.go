@@ -3,6 +3,8 @@ package e2e
 import (
 	"strings"
 	"testing"
+
+	"weft/test/lab"
 )
 
 const twoContainers = `
@@ -12,6 +14,15 @@ ports:
   - {name: ct1, network: lab, type: device}
   - {name: ct2, network: lab, type: device}
 `
+
+// containers starts weftd with twoContainers, stations 13 and 14, on one network.
+func (h *house) containers() (a, b *lab.NS, w *lab.Weftd) {
+	h.Helper()
+	a, b = h.container("ct1", 13), h.container("ct2", 14)
+	w = h.hv.Weftd(twoContainers)
+	w.Up("ct1", "ct2")
+	return a, b, w
+}
 
 // A port whose device is missing waits for it, and keeps nobody else waiting.
 func TestMissingDeviceAppearsLater(t *testing.T) {
@@ -34,9 +45,7 @@ func TestMissingDeviceAppearsLater(t *testing.T) {
 // that name is attached.
 func TestVanishedDeviceComesBack(t *testing.T) {
 	h := newHouse(t)
-	a, b := h.container("ct1", 13), h.container("ct2", 14)
-	w := h.hv.Weftd(twoContainers)
-	w.Up("ct1", "ct2")
+	a, b, w := h.containers()
 	h.talks(a, 14)
 	links := h.hv.Run("ip -br link")
 

@@ -77,10 +77,7 @@ func TestStartWithoutFile(t *testing.T) {
 // of them. The first one's guests notice neither.
 func TestSecondDaemonHarmsNobody(t *testing.T) {
 	h := newHouse(t)
-	a := h.container("ct1", 13)
-	h.container("ct2", 14)
-	w := h.hv.Weftd(twoContainers)
-	w.Up("ct1", "ct2")
+	a, _, w := h.containers()
 	ports := withoutStations(w)
 
 	second := h.hv.NewWeftd(twoContainers)
