@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -33,6 +34,9 @@ func Load(path string) (*Document, error) {
 	}
 	if len(data) > MaxSize {
 		return nil, fmt.Errorf("read configuration: %s is longer than %d bytes (is it the right file?)", path, MaxSize)
+	}
+	if len(bytes.TrimSpace(data)) == 0 { // half a save, or a full disk: no reason to end every network
+		return nil, fmt.Errorf("read configuration: %s is empty (for no networks at all, write networks: [])", path)
 	}
 	return NewDocument(data)
 }

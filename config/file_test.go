@@ -23,6 +23,7 @@ func TestLoadNamesTheRemedy(t *testing.T) {
 		"missing":   {filepath.Join(dir, "none.yaml"), "no such file or directory (write one, or name another with --config)"},
 		"directory": {dir, "is a directory"},
 		"too long":  {write("long", strings.Repeat("#\n", config.MaxSize)), "longer than 1048576 bytes"},
+		"empty":     {write("empty", "\n"), "is empty (for no networks at all, write networks: [])"},
 		"faults":    {write("bad", "networks: 4\n"), `networks: "4" is one value (want a list)`},
 	} {
 		if _, err := config.Load(c.path); err == nil || !strings.Contains(err.Error(), c.want) {
