@@ -33,6 +33,9 @@ func run(path, socket, level string) error {
 		log.Warn("control socket", zap.Error(err))
 	}
 	listener, err := control.Listen(socket, gid)
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%w (run weftd as root)", err)
+	}
 	if err != nil {
 		return err
 	}
