@@ -17,6 +17,11 @@ import (
 // are still in the processor's cache when they are sent. Measured better than 256 KiB.
 const batchBytes = 64 << 10
 
+// batchSegments bounds what the frames of one Recv become, but for the last of them:
+// how long others wait is not for a sender of tiny segments to choose. With segments
+// of 1,024 bytes or more, batchBytes ends a batch first.
+const batchSegments = 64
+
 // A Queue is a vswitch.Queue over a TAP's descriptor. The descriptor has one reader
 // at a time: two would reorder a flow. What is sent goes to the same descriptor, or
 // by a packet socket straight to the netdev behind it.
@@ -44,12 +49,13 @@ func newQueue(name string, offloads bool) (*Queue, frame.Features, error) {
 // Recv implements vswitch.Queue. It makes one read(2) a frame, and one more to find
 // the device empty.
 func (q *Queue) Recv(bufs []*frame.Buf) (int, error) {
-	total := 0
+	total, segments := 0, 0
 	for i, b := range bufs {
 		n, errno := q.read(b)
 		switch errno {
 		case 0:
 			total += n
+			segments += claimed(b)
 		case unix.EAGAIN, unix.EINTR:
 			return i, nil
 		case unix.EINVAL: // a kind of segmentation that the header cannot say
@@ -59,11 +65,20 @@ func (q *Queue) Recv(bufs []*frame.Buf) (int, error) {
 		default:
 			return i, q.dead("read", errno)
 		}
-		if total >= batchBytes {
+		if total >= batchBytes || segments >= batchSegments {
 			return i + 1, nil
 		}
 	}
 	return len(bufs), nil
+}
+
+// claimed is how many segments the frame will become by its header, which is not
+// checked yet.
+func claimed(b *frame.Buf) int {
+	if o := &b.Offload; o.GSO != frame.GSONone && o.SegSize > 0 {
+		return 1 + b.Len()/int(o.SegSize)
+	}
+	return 1
 }
 
 // read receives one frame, header and all, with one copy and no allocation. The Go

@@ -124,6 +124,27 @@ func TestQueueSendWithShortHeader(t *testing.T) {
 	}
 }
 
+// A guest that sends tiny segments in superframes gets no more of the switch's time
+// than others.
+func TestQueueRecvStopsAtSegments(t *testing.T) {
+	isolate(t)
+	g, q := newPair(t)
+	bufs := frame.NewBufs(8)
+	for _, b := range bufs[:6] {
+		b.SetBytes(superframe(1000))
+		b.Offload = tcpOffload()
+		b.Offload.SegSize = 25
+	}
+	if n, err := g.Send(bufs[:6]); n != 6 || err != nil {
+		t.Fatalf("Send = %d, %v", n, err)
+	}
+	for range 3 {
+		if n, err := q.Recv(bufs); n != 2 || err != nil {
+			t.Fatalf("Recv = %d, %v, want 2 frames of 40 segments", n, err)
+		}
+	}
+}
+
 func TestQueueRecvStopsAtBytes(t *testing.T) {
 	isolate(t)
 	g, q := newPair(t)
