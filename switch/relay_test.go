@@ -8,8 +8,8 @@ import (
 	"weft/frame/frametest"
 )
 
-// The names of these tests are those of the rules of IEEE 802.1Q that a bridge
-// keeps; see docs/ARCHITECTURE.md.
+// The numbers in the names of these tests are those of the rules of IEEE 802.1Q that
+// a bridge keeps, in docs/ARCHITECTURE.md.
 
 type drops = map[frame.Reason]uint64
 

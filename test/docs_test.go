@@ -26,6 +26,8 @@ var (
 	link = regexp.MustCompile(`\]\(([^)#\s]+)`)
 	yaml = regexp.MustCompile("(?s)```yaml\n(.*?)```")
 	row  = regexp.MustCompile("(?m)^\\| `([a-z-]+)` \\|")
+	rule = regexp.MustCompile(`(?m)^\| (B\d\d) \|`)
+	kept = regexp.MustCompile(`(?m)^func Test(B\d\d)`)
 )
 
 // Every relative link in the documentation leads to a file.
@@ -84,5 +86,25 @@ func TestDecisionsAreNumbered(t *testing.T) {
 		if title := fmt.Sprintf("# %d. ", i+1); !strings.HasPrefix(read(t, "docs/adr/"+e.Name()), title) {
 			t.Errorf("docs/adr/%s: its title does not begin with %q", e.Name(), title)
 		}
+	}
+}
+
+// Each rule of the relay has its test, and each test that bears a number its rule.
+func TestRulesOfTheRelayHaveTests(t *testing.T) {
+	var rules, tests []string
+	for _, m := range rule.FindAllStringSubmatch(read(t, "docs/ARCHITECTURE.md"), -1) {
+		rules = append(rules, m[1])
+	}
+	for _, name := range find(t, ".go") {
+		if path.Dir(name) != "switch" {
+			continue
+		}
+		for _, m := range kept.FindAllStringSubmatch(read(t, name), -1) {
+			tests = append(tests, m[1])
+		}
+	}
+	slices.Sort(tests)
+	if tests = slices.Compact(tests); len(rules) == 0 || !slices.Equal(rules, tests) {
+		t.Errorf("docs/ARCHITECTURE.md has the rules %v, switch/ tests %v", rules, tests)
 	}
 }
