@@ -4,7 +4,8 @@ package vswitch
 const sweeps = 10
 
 // sweep removes the entries that expired by now, in seconds, from the next part of
-// the table. Lookups take them for absent already.
+// the table. Lookups take them for absent already. Of the stations there that are in
+// use it tells once more.
 func (f *fdb) sweep(now uint32) {
 	part := (len(f.buckets) + sweeps - 1) / sweeps
 	from := min(f.swept, len(f.buckets))
@@ -16,6 +17,22 @@ func (f *fdb) sweep(now uint32) {
 	f.removeAll(from, to, func(k key, e entry) bool {
 		return !e.alive(f.books.network(k.network()).oldest(now))
 	})
+	f.scan(from, to, func(k key, e entry) {
+		if e.static() || e.seen()+sweeps >= now {
+			f.confirm(k)
+		}
+	})
+}
+
+// confirm tells of a station where it is still.
+func (f *fdb) confirm(k key) {
+	first, second := f.pair(k)
+	mu := f.lock(first)
+	defer mu.Unlock()
+	if s := f.find(k, first, second); s != nil {
+		p := entry(s.entry.Load()).port()
+		f.books.tell(k, p, p)
+	}
 }
 
 // flush removes all entries that drop names and returns how many there were.

@@ -1,6 +1,7 @@
 package vswitch
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -93,7 +94,11 @@ type transition struct {
 func TestStationMovedToldOncePerTransition(t *testing.T) {
 	r := newRig(t, Config{})
 	var got []transition
-	told := func(m frame.MAC, from, to frame.PortID) { got = append(got, transition{m, from, to}) }
+	told := func(m frame.MAC, from, to frame.PortID) {
+		if from != to {
+			got = append(got, transition{m, from, to})
+		}
+	}
 	id := r.network(NetworkConfig{Ageing: 10 * time.Second, StationMoved: told})
 	a, b := r.port(PortConfig{Network: id}), r.port(PortConfig{Network: id, Static: []frame.MAC{mac(9)}})
 	expect := func(what string, want ...transition) {
@@ -146,6 +151,28 @@ func TestStationMovedToldOncePerTransition(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect("removed", transition{mac(9), b.id, 0})
+}
+
+// Who is told may forget: the kernel's table of guests is smaller than the database.
+func TestStationMovedToldAgainOfStationsInUse(t *testing.T) {
+	r := newRig(t, Config{})
+	again := map[frame.MAC]frame.PortID{}
+	id := r.network(NetworkConfig{StationMoved: func(m frame.MAC, from, to frame.PortID) {
+		if from == to {
+			again[m] = to
+		}
+	}})
+	a, b := r.port(PortConfig{Network: id}), r.port(PortConfig{Network: id, Static: []frame.MAC{mac(9)}})
+	r.send(a, ether(frame.Broadcast, mac(1)), ether(frame.Broadcast, mac(2)))
+	r.clock += time.Minute
+	r.send(a, ether(frame.Broadcast, mac(2)))
+	for range sweeps {
+		r.clock += sweepEvery
+		r.db.sweep(stamp(r.clock))
+	}
+	if want := map[frame.MAC]frame.PortID{mac(2): a.id, mac(9): b.id}; !maps.Equal(again, want) {
+		t.Errorf("told again of %v, want %v: not of what is silent", again, want)
+	}
 }
 
 func TestStationMovedComesBeforeTheFrame(t *testing.T) {

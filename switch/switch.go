@@ -37,8 +37,9 @@ type NetworkConfig struct {
 
 	// StationMoved is told, on the worker that learned it and before the frame
 	// goes on, that a dynamic or static entry for mac came to be (from == 0), moved,
-	// or was removed (to == 0). Calls about one address come one at a time and in
-	// order, others at once. It may make a short system call, but must not call the
+	// or was removed (to == 0). It is told again of stations in use, about every ten
+	// seconds (from == to): who is told may remember fewer than the table holds, and
+	// forget one. Calls about one address come one at a time and in order, others at once. It may make a short system call, but must not call the
 	// Switch.
 	StationMoved func(mac frame.MAC, from, to frame.PortID)
 }
