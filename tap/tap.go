@@ -4,7 +4,7 @@
 // and back.
 //
 //	guest ── N (TAP, veth, vif) ──redirect──▶ C (companion TAP) ──read──▶ switch
-//	           ◀─────────────────redirect──── C ◀────────────────write── switch
+//	           ◀──────────────────────packet socket────────────────────── switch
 //
 // Nothing here outlives its use: Close removes what weft made. After a crash all of
 // it stays in place, so that no guest's frame reaches the host's own stack, and the
