@@ -136,17 +136,15 @@ func newPlace(t testing.TB) place {
 	return p
 }
 
-// namedPlace makes a namespace of ip-netns(8).
+// namedPlace makes a namespace of ip-netns(8), by that program: the first time on a
+// machine it mounts /run/netns anew, over what others had mounted there.
 func namedPlace(t *testing.T, suffix string) (string, place) {
 	t.Helper()
-	here, err := netns.Get()
-	must(t, err)
-	defer here.Close()
 	name := fmt.Sprintf("wt-%d-%s", os.Getpid(), suffix)
-	ns, err := netns.NewNamed(name)
+	run(t, nil, "ip", "netns", "add", name)
+	t.Cleanup(func() { run(t, nil, "ip", "netns", "delete", name) })
+	ns, err := netns.GetFromName(name)
 	must(t, err)
-	must(t, netns.Set(here))
-	t.Cleanup(func() { must(t, netns.DeleteNamed(name)) })
 	p, err := placeOf(ns)
 	must(t, err)
 	t.Cleanup(p.close)
