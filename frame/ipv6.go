@@ -41,6 +41,24 @@ func (h IPv6) Src() netip.Addr { return netip.AddrFrom16([16]byte(h[8:])) }
 // Dst returns the destination address.
 func (h IPv6) Dst() netip.Addr { return netip.AddrFrom16([16]byte(h[24:])) }
 
+// HopLimit returns the hop limit.
+func (h IPv6) HopLimit() uint8 { return h[7] }
+
+// DecrementHopLimit makes the hop limit one less.
+func (h IPv6) DecrementHopLimit() { h[7]-- }
+
+// SetSrc sets the source address. Checksums over the pseudo-header are the caller's.
+func (h IPv6) SetSrc(a netip.Addr) {
+	v := a.As16()
+	copy(h[8:], v[:])
+}
+
+// SetDst sets the destination address as SetSrc does the source.
+func (h IPv6) SetDst(a netip.Addr) {
+	v := a.As16()
+	copy(h[24:], v[:])
+}
+
 // PseudoSum returns the sum of the pseudo-header for an upper-layer packet of n
 // bytes (RFC 8200 8.1). It does not know of routing headers.
 func (h IPv6) PseudoSum(p Protocol, n int) uint16 {
