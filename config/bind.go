@@ -16,7 +16,7 @@ const maxNodes = 1 << 20
 
 // later are the keys that a coming version serves.
 var later = map[reflect.Type][]string{
-	reflect.TypeFor[Network](): {"subnets", "dhcp", "dns", "forwards", "nat", "overlay", "routes", "vlan"},
+	reflect.TypeFor[Network](): {"overlay", "vlan"},
 	reflect.TypeFor[Port]():    {"vlan"},
 }
 

@@ -112,15 +112,10 @@ func (k *checker) network(at string, i int) {
 }
 
 func (k *checker) mode(at string, n *Network) {
-	const want = "(want bridged or isolated)"
 	switch n.Mode {
-	case ModeBridged, ModeIsolated:
-	case "":
-		k.complain(at+".mode", "", "nat (the default) is not available in this version %s", want)
-	case "nat", "routed":
-		k.complain(at+".mode", string(n.Mode), "%s is not available in this version %s", n.Mode, want)
+	case ModeNAT, ModeRouted, ModeBridged, ModeIsolated:
 	default:
-		k.complain(at+".mode", string(n.Mode), "%q is not a mode %s", n.Mode, want)
+		k.complain(at+".mode", string(n.Mode), "%q is not a mode (want nat, routed, bridged or isolated)", n.Mode)
 	}
 }
 

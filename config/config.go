@@ -20,6 +20,7 @@ type Config struct {
 type Switch struct {
 	Workers  int `yaml:"workers"`  // OS threads that carry frames; 0 = one for every two CPUs, at most 4
 	Stations int `yaml:"stations"` // capacity of the filtering database; default 65,536
+	Sessions int `yaml:"sessions"` // capacity of the table of NAT sessions; default 262,144
 }
 
 // A Mode says how a network reaches the world.
@@ -27,18 +28,35 @@ type Mode string
 
 // The modes that this version serves.
 const (
+	ModeNAT      Mode = "nat"      // behind the host's address, or addresses of its own; the default
+	ModeRouted   Mode = "routed"   // with its own addresses, through the host
 	ModeBridged  Mode = "bridged"  // on the uplink's segment, beside the host
 	ModeIsolated Mode = "isolated" // its ports only
 )
 
-// A Network is a set of ports that exchange frames.
+// HasGateway reports whether networks of the mode have a gateway: layer 3.
+func (m Mode) HasGateway() bool { return m == ModeNAT || m == ModeRouted }
+
+// UplinkAuto stands for the NICs that the host's own routes lead to.
+const UplinkAuto = "auto"
+
+// A Network is a set of ports that exchange frames. The keys from DHCP on, and
+// Subnets, are for networks with a gateway only.
 type Network struct {
-	Name     string   `yaml:"name"`
-	Mode     Mode     `yaml:"mode"`
-	Uplinks  []string `yaml:"uplinks"`  // NICs, in order of preference: one active, the others standby; `uplink: eth0` is accepted for one
-	MTU      int      `yaml:"mtu"`      // of all its ports; default 1500
-	Ageing   Duration `yaml:"ageing"`   // of dynamic entries; default 300s
-	Stations int      `yaml:"stations"` // limit of dynamic entries; 0 = none but the table's
+	Name     string         `yaml:"name"`
+	Mode     Mode           `yaml:"mode"`     // default nat
+	Subnets  []netip.Prefix `yaml:"subnets"`  // each with the gateway's address in it: 192.168.150.1/24
+	Uplinks  []string       `yaml:"uplinks"`  // bridged: NICs, in order of preference: one active, the others standby; nat, routed: NICs, or auto alone (default). `uplink: eth0` is accepted for one
+	MTU      int            `yaml:"mtu"`      // of all its ports; default 1500
+	Ageing   Duration       `yaml:"ageing"`   // of dynamic entries; default 300s
+	Stations int            `yaml:"stations"` // limit of dynamic entries; 0 = none but the table's
+	DHCP     DHCP           `yaml:"dhcp"`
+	DNS      DNS            `yaml:"dns"`
+	NAT      NAT            `yaml:"nat"`      // nat only
+	Forwards []Forward      `yaml:"forwards"` // nat only
+	Routes   []Route        `yaml:"routes"`
+	Reach    []string       `yaml:"reach"` // networks that its guests may address, beside their own
+	Proxy    bool           `yaml:"proxy"` // routed: answer ARP and neighbor solicitations for Subnets on the uplinks
 }
 
 // A PortType says what is at the other side of a port.

@@ -11,6 +11,7 @@ const (
 	DefaultAgeing   = Duration(300 * time.Second) // IEEE 802.1Q table 8-6
 	DefaultQueues   = 1
 	DefaultStations = 65536
+	DefaultSessions = 262144
 )
 
 // Parse reads a document, fills in the defaults and checks that it makes sense.
@@ -37,8 +38,10 @@ func Parse(data []byte) (*Config, error) {
 // happens to be zero stays, for check to judge.
 func (c *Config) setDefaults(b *binder) {
 	preset(b, "switch.stations", &c.Switch.Stations, DefaultStations)
+	preset(b, "switch.sessions", &c.Switch.Sessions, DefaultSessions)
 	for i := range c.Networks {
 		n, at := &c.Networks[i], index("networks", i)
+		preset(b, at+".mode", &n.Mode, ModeNAT)
 		preset(b, at+".mtu", &n.MTU, DefaultMTU)
 		preset(b, at+".ageing", &n.Ageing, DefaultAgeing)
 	}

@@ -19,7 +19,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-var byValue = cmp.Options{cmpopts.EquateComparable(netip.Prefix{}), cmpopts.EquateEmpty()}
+var byValue = cmp.Options{cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}, netip.AddrPort{}), cmpopts.EquateEmpty()}
 
 // golden compares got with the file at path, or writes it there.
 func golden(t *testing.T, path, got string) {
@@ -86,7 +86,7 @@ ports:
   - {name: h, network: lab, type: host, addresses: [172.16.9.1/24, "fd00::1/64"], offloads: false}
 `)
 	want := &config.Config{
-		Switch: config.Switch{Stations: 65536},
+		Switch: config.Switch{Stations: 65536, Sessions: 262144},
 		Networks: []config.Network{
 			{Name: "lab", Mode: "isolated", MTU: 1500, Ageing: config.Duration(300 * time.Second)},
 			{Name: "lan", Mode: "bridged", Uplinks: []string{"eth0"}, MTU: 1500, Ageing: config.Duration(300 * time.Second)},

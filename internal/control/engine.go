@@ -4,6 +4,7 @@ package control
 
 import (
 	"errors"
+	"net/netip"
 
 	"weft/frame"
 	"weft/internal/control/api"
@@ -32,6 +33,13 @@ type Engine interface {
 	FlushStations(network, port string) (int, error) // "" = all
 	Counters(port string) ([]api.Counters, error)    // of all ports if port is ""
 	Apply(a api.Apply) (api.Applied, error)
+
+	// For networks with a gateway; of all of them if network is "".
+	NATSessions(f api.NATFilter) ([]api.NATSession, error)
+	FlushNAT(network string, inside netip.Addr) (int, error) // of all guests if inside is the zero Addr
+	Leases(network string) ([]api.Lease, error)
+	ReleaseLease(network string, a netip.Addr) error
+	Routes(network string) ([]api.Route, error)
 
 	// EditNetwork and EditPort change the entry name of the document. The values are
 	// what JSON can say: string, bool, int64, float64, []any, map[string]any, and nil

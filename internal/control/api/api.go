@@ -35,9 +35,26 @@ type Network struct {
 	Limit    int      `json:"limit,omitempty"`
 	Ports    []string `json:"ports"`
 	Uplinks  []Uplink `json:"uplinks,omitempty"`
+
+	// Of networks with a gateway (nat, routed) only.
+	Subnets    []string  `json:"subnets,omitempty"` // the gateway's addresses, with prefix length
+	Gateway    string    `json:"gateway,omitempty"` // the host's device that has them
+	DHCP       string    `json:"dhcp,omitempty"`    // range of IPv4 addresses, "-" if there are IPv6 ones only; empty: no DHCP
+	Domain     string    `json:"domain,omitempty"`  // of the guests' names; empty: no DNS
+	Forwards   []Forward `json:"forwards,omitempty"`
+	RouteHints []string  `json:"route_hints,omitempty"` // what routers outside need to reach the network: "ip route add 10.20.0.0/24 via 192.0.2.5"
 }
 
-// Uplink is one NIC of a bridged network.
+// Forward is one port, or range of ports, that leads to a guest.
+type Forward struct {
+	Protocol string `json:"protocol"`          // tcp, udp
+	Port     string `json:"port"`              // 2222, 8000-8010
+	To       string `json:"to"`                // the guest's address and first port
+	Address  string `json:"address,omitempty"` // external; empty: all
+	Detail   string `json:"detail,omitempty"`  // why it does not work, or not everywhere, and what to do
+}
+
+// Uplink is one NIC of a network.
 type Uplink struct {
 	Device string `json:"device"`
 	State  string `json:"state"` // active, standby, no-carrier, waiting, error
@@ -90,6 +107,7 @@ type Counters struct {
 	Learned    uint64            `json:"learned"`
 	Moved      uint64            `json:"moved"`
 	LearnLimit uint64            `json:"learn_limit"`
+	Taken      uint64            `json:"taken"`            // answered or kept by weft itself: DHCP, ARP, what waits
 	Drops      map[string]uint64 `json:"drops,omitempty"`  // by frame.Reason, non-zero ones
 	Kernel     map[string]uint64 `json:"kernel,omitempty"` // drops the kernel counted at this port's devices, non-zero ones
 }

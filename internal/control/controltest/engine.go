@@ -3,6 +3,7 @@ package controltest
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -24,6 +25,9 @@ type Engine struct {
 	PortList    []api.Port
 	StationList []api.Station
 	CounterList []api.Counters
+	SessionList []api.NATSession
+	LeaseList   []api.Lease
+	RouteList   []api.Route
 	Findings    []api.Finding
 	Result      api.Applied
 
@@ -168,6 +172,41 @@ func (e *Engine) FlushStations(network, port string) (int, error) {
 func (e *Engine) Counters(port string) ([]api.Counters, error) {
 	return slices.DeleteFunc(slices.Clone(e.CounterList), func(c api.Counters) bool {
 		return port != "" && c.Port != port
+	}), e.failure()
+}
+
+// NATSessions returns those of SessionList that f wants.
+func (e *Engine) NATSessions(f api.NATFilter) ([]api.NATSession, error) {
+	all := slices.DeleteFunc(slices.Clone(e.SessionList), func(s api.NATSession) bool {
+		return f.Network != "" && s.Network != f.Network || f.Port != "" && s.Port != f.Port
+	})
+	if f.Limit > 0 && len(all) > f.Limit {
+		all = all[:f.Limit]
+	}
+	return all, e.failure()
+}
+
+// FlushNAT records the call and says that three sessions went.
+func (e *Engine) FlushNAT(network string, inside netip.Addr) (int, error) {
+	return 3, e.call("flush nat %q %v", network, inside)
+}
+
+// Leases returns those of LeaseList in network.
+func (e *Engine) Leases(network string) ([]api.Lease, error) {
+	return slices.DeleteFunc(slices.Clone(e.LeaseList), func(l api.Lease) bool {
+		return network != "" && l.Network != network
+	}), e.failure()
+}
+
+// ReleaseLease records the call.
+func (e *Engine) ReleaseLease(network string, a netip.Addr) error {
+	return e.call("release lease %s %v", network, a)
+}
+
+// Routes returns those of RouteList that lead into network or outside.
+func (e *Engine) Routes(network string) ([]api.Route, error) {
+	return slices.DeleteFunc(slices.Clone(e.RouteList), func(r api.Route) bool {
+		return network != "" && r.Network != "" && r.Network != network
 	}), e.failure()
 }
 
