@@ -15,6 +15,7 @@ type Counters struct {
 	Flooded           uint64 // received frames that were flooded
 	Learned, Moved    uint64 // stations learned on, or moved to, this port
 	LearnLimit        uint64 // sources not learned: a limit was reached or the table was full
+	Taken             uint64 // received frames that weft itself kept or answered
 	Drops             [frame.NumReasons]uint64
 }
 
@@ -41,6 +42,7 @@ type tally struct {
 	txFrames, txBytes, txSegments counter
 	flooded                       counter
 	learned, moved, learnLimit    counter
+	taken                         counter
 	drops                         [frame.NumReasons]counter
 
 	_ [64]byte // keeps the next worker's off the last cache line
@@ -56,20 +58,13 @@ func (c *counter) add(n uint64) {
 	}
 }
 
-// sift counts the frames that were dropped and returns the others, in place.
-func (t *tally) sift(bufs []*frame.Buf) []*frame.Buf {
-	live := bufs[:0]
-	for _, b := range bufs {
-		if b.Len() < frame.EthernetLen {
-			b.Drop(frame.DropRunt)
-		}
-		if r := b.Reason(); r != 0 {
-			t.drops[r].add(1)
-			continue
-		}
-		live = append(live, b)
+// end counts a frame that goes no further.
+func (t *tally) end(r frame.Reason) {
+	if r == frame.Taken {
+		t.taken.add(1)
+	} else {
+		t.drops[r].add(1)
 	}
-	return live
 }
 
 // sent counts the frames that a device is done with and returns those it took, in
@@ -103,6 +98,7 @@ func (t *tally) addTo(sum *Counters) {
 	sum.Learned += t.learned.n.Load()
 	sum.Moved += t.moved.n.Load()
 	sum.LearnLimit += t.learnLimit.n.Load()
+	sum.Taken += t.taken.n.Load()
 	for r := range t.drops {
 		sum.Drops[r] += t.drops[r].n.Load()
 	}

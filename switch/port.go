@@ -132,8 +132,8 @@ func (s *Switch) removeStatic(p *port, list []frame.MAC) {
 	}
 }
 
-// UpdatePort changes Name, MTU, Group, Stations, Static, State, Features and Pad in
-// place; Network and Queues stay. Leaving Forwarding flushes the port's dynamic entries.
+// UpdatePort changes Name, MTU, Group, Stations, Static, State, Features, Pad and Router
+// in place; Network and Queues stay. Leaving Forwarding flushes the port's dynamic entries.
 func (s *Switch) UpdatePort(id frame.PortID, c PortConfig) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -39,7 +39,8 @@ type Queue interface {
 // A Stage examines or rewrites the live frames of one batch, all of which came in
 // by the same port. It ends a frame's way with Drop; the chain passes over dropped
 // frames' slots (they have left bufs) and counts them. Process must not block,
-// allocate or keep a Buf, and runs on many workers at once.
+// allocate or keep a Buf, and runs on many workers at once. A frame that it copied to
+// keep or to answer it ends with Drop(frame.Taken): its source is learned all the same.
 type Stage interface {
 	// Process is given now, the time since the switch was made.
 	Process(now time.Duration, bufs []*frame.Buf)
@@ -56,6 +57,17 @@ const (
 	ScopeFlow                // the same for all frames of a 5-tuple
 	ScopeL2                  // the same for all frames of one source and destination address
 )
+
+// A Router stands in front of a port that is an interface of layer 3: it is offered
+// the frames that the relay would send there, a batch at a time, before their port
+// gets them. What it leaves alone goes on to the port. It sends a frame elsewhere by
+// rewriting it and setting In to the port of another such interface, or of the same:
+// the frame is then relayed in that port's network as if it came from there. It ends
+// a frame's way with Drop. Route must not block, allocate or keep a Buf, and runs on
+// many workers at once; on entry Out is the port, and In the port of entry.
+type Router interface {
+	Route(now time.Duration, bufs []*frame.Buf)
+}
 
 // A Mirror gets a copy of the frames of one port, for capture. Received frames come
 // as the device returned them: unchecked, Offload included. Mirror must not block or

@@ -18,9 +18,14 @@ func (w *worker) relay(q *queue, in []*frame.Buf) {
 			break
 		}
 		stage.Process(w.now, live)
-		live = c.sift(live)
+		live = w.sift(p, c, live)
 	}
 	w.forward(p, c, live)
+	w.flush(q)
+}
+
+// flush sends what is on the lists, because of frames that came in by q.
+func (w *worker) flush(q *queue) {
 	for _, e := range w.touched {
 		l := &w.lists[e.index]
 		w.transmit(e, q, l.bufs[:l.n])
@@ -74,6 +79,26 @@ func inspect(p *port, b *frame.Buf) frame.Reason {
 	return 0
 }
 
+// sift counts the frames that a stage ended and returns the others, in place.
+func (w *worker) sift(p *port, c *tally, bufs []*frame.Buf) []*frame.Buf {
+	live := bufs[:0]
+	for _, b := range bufs {
+		if b.Len() < frame.EthernetLen {
+			b.Drop(frame.DropRunt)
+		}
+		r := b.Reason()
+		if r == 0 {
+			live = append(live, b)
+			continue
+		}
+		if r == frame.Taken { // the answer is to find its way
+			w.learn(p, c, keyOf(p.Network, frame.Ethernet(b.Bytes()).Src()), stamp(w.now))
+		}
+		c.end(r)
+	}
+	return live
+}
+
 // forward learns the source of each frame and puts it on the lists of the ports
 // it is for.
 func (w *worker) forward(p *port, c *tally, bufs []*frame.Buf) {
@@ -112,18 +137,28 @@ func (w *worker) forward(p *port, c *tally, bufs []*frame.Buf) {
 			continue
 		}
 		b.Out = out.id
-		switch {
-		case out == p:
-			c.drops[frame.DropHairpin].add(1)
-		case p.joined(out):
-			c.drops[frame.DropSplitHorizon].add(1)
-		case out.State != Forwarding:
-			out.counters[w.index].drops[frame.DropEgressBlocked].add(1)
-		default:
-			w.enqueue(out, b)
+		if out.Router != nil {
+			w.offer(p, c, out, b)
+			continue
 		}
+		w.deliver(p, c, out, b)
 	}
+	w.route(p, c)
 	c.flooded.add(flooded)
+}
+
+// deliver puts a frame of port p on the list of the port it is for.
+func (w *worker) deliver(p *port, c *tally, out *port, b *frame.Buf) {
+	switch {
+	case out == p:
+		c.drops[frame.DropHairpin].add(1)
+	case p.joined(out):
+		c.drops[frame.DropSplitHorizon].add(1)
+	case out.State != Forwarding:
+		out.counters[w.index].drops[frame.DropEgressBlocked].add(1)
+	default:
+		w.enqueue(out, b)
+	}
 }
 
 // fetch brings what the filtering database knows of the stations of a batch into

@@ -1,12 +1,18 @@
 package vswitch
 
-import "slices"
+import (
+	"slices"
+
+	"weft/frame"
+)
 
 // A snapshot is all that the workers know of ports and networks. It never changes:
 // a worker loads it once per batch, a control function publishes another.
 type snapshot struct {
 	ports []*port    // by portIndex
 	polls [][]*queue // by worker, the queues it reads
+
+	interfaces map[frame.PortID]*port // those with a Router
 }
 
 // port returns the port that an entry of network id points to, or nil if this
@@ -18,10 +24,23 @@ func (s *snapshot) port(i portIndex, id FID) *port {
 	return nil
 }
 
+// byID returns the port of that id, or nil. It searches: not for every frame.
+func (s *snapshot) byID(id frame.PortID) *port {
+	for _, p := range s.ports {
+		if p != nil && p.id == id {
+			return p
+		}
+	}
+	return nil
+}
+
 // publishLocked makes a new snapshot and returns when all workers go by it, so
 // that what is no longer in it is no longer in use.
 func (s *Switch) publishLocked() {
-	next := &snapshot{ports: make([]*port, len(s.ports)), polls: make([][]*queue, len(s.polls))}
+	next := &snapshot{
+		ports: make([]*port, len(s.ports)), polls: make([][]*queue, len(s.polls)),
+		interfaces: map[frame.PortID]*port{},
+	}
 	networks := make([]*network, len(s.networks))
 	for i, n := range s.networks {
 		if n != nil {
@@ -36,6 +55,9 @@ func (s *Switch) publishLocked() {
 		view := *p
 		view.network = networks[p.Network]
 		next.ports[i] = &view
+		if p.Router != nil {
+			next.interfaces[p.id] = &view
+		}
 		if p.State == Forwarding {
 			view.network.members = append(view.network.members, &view)
 		}

@@ -55,7 +55,8 @@ type PortConfig struct {
 	Stations int         // limit of dynamic entries that point here; 0: none
 	Static   []frame.MAC // static entries
 	State    State
-	Pad      bool // pad frames to frame.MinLen: the port leads to a wire
+	Pad      bool   // pad frames to frame.MinLen: the port leads to a wire
+	Router   Router // nil: the port is no interface of layer 3
 }
 
 // A State says what a port does with frames.
@@ -79,8 +80,8 @@ var (
 )
 
 // A Switch relays frames between ports. All its functions may be called at once
-// from any goroutine, also before and while Run runs, but not from a Stage, a
-// Mirror or StationMoved. When a control function returns, every worker goes by
+// from any goroutine, also before and while Run runs, but, Inject and Now apart, not
+// from a Stage, a Router, a Mirror or StationMoved. When a control function returns, every worker goes by
 // what it set.
 type Switch struct {
 	workers     int
@@ -92,6 +93,7 @@ type Switch struct {
 	db       *fdb
 	snap     atomic.Pointer[snapshot]
 	failures failures
+	injected injected
 
 	mu       sync.Mutex   // held by every control function; before the locks of db
 	closed   bool         // guarded by mu
@@ -140,6 +142,10 @@ func New(c Config) (*Switch, error) {
 	return s, nil
 }
 
+// Now returns the time since the switch was made: the clock that stages and routers
+// are given.
+func (s *Switch) Now() time.Duration { return s.now() }
+
 // Workers returns how many OS threads carry frames.
 func (s *Switch) Workers() int { return s.workers }
 
@@ -183,6 +189,7 @@ func (s *Switch) hire() ([]*worker, error) {
 		}
 		s.running = append(s.running, w)
 	}
+	s.injected.employ(s.running[0])
 	return s.running, nil
 }
 
@@ -193,6 +200,7 @@ func (s *Switch) dismiss() error {
 }
 
 func (s *Switch) dismissLocked() error {
+	s.injected.employ(nil)
 	var errs []error
 	for _, w := range s.running {
 		errs = append(errs, w.poller.close())

@@ -92,6 +92,22 @@ func TestRunRelays(t *testing.T) {
 	}
 }
 
+// What is injected wakes a worker that sleeps.
+func TestInjectWakes(t *testing.T) {
+	s, id := start(t, vswitch.Config{})
+	_, in := plug(t, s, id, "in")
+	out, _ := plug(t, s, id, "out")
+	b := frame.NewBufs(1)[0]
+	f := numbered(frame.Broadcast, mac(1), 7)
+	b.SetBytes(f.Bytes)
+	if !s.Inject(in, b) {
+		t.Fatal("no room")
+	}
+	if got := number(out.Read(t)); got != 7 {
+		t.Errorf("frame %d came, want 7", got)
+	}
+}
+
 func TestRunTwice(t *testing.T) {
 	s, id := start(t, vswitch.Config{})
 	plug(t, s, id, "a") // returns when the workers know of it: Run has begun, or will find it

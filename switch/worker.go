@@ -33,6 +33,9 @@ type worker struct {
 	bufs []*frame.Buf
 	live [batch]*frame.Buf // those of bufs that were not dropped
 
+	offered []*frame.Buf // for the interface of layer 3, not yet routed
+	iface   *port
+
 	lists   []list  // what is to leave, by portIndex of the port of exit
 	touched []*port // ports whose list is not empty
 	egress  egress
@@ -62,6 +65,7 @@ func newWorker(s *Switch, index int) (*worker, error) {
 // equip gives the worker its Bufs.
 func (w *worker) equip(bufs, scratch []*frame.Buf) {
 	w.bufs = bufs
+	w.offered = make([]*frame.Buf, 0, batch)
 	w.egress = egress{out: make([]*frame.Buf, 0, batch), scratch: scratch}
 }
 
@@ -79,6 +83,8 @@ func (w *worker) run() {
 				w.serve(q)
 			}
 		}
+		w.follow()
+		w.serveInjected()
 	}
 }
 

@@ -1,0 +1,104 @@
+package vswitch
+
+import (
+	"sync"
+
+	"weft/frame"
+)
+
+// maxInjected is how many injected frames wait at most.
+const maxInjected = 256
+
+// injected are frames that weft itself made or held back, for one worker to relay.
+type injected struct {
+	mu      sync.Mutex // held for a copy; a leaf
+	worker  *worker    // nil while none runs; guarded by mu
+	free    []*frame.Buf
+	waiting []*frame.Buf
+	made    bool // of free
+}
+
+// employ names the worker that relays what is injected.
+func (i *injected) employ(w *worker) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.worker = w
+}
+
+// Inject relays a copy of a frame, soon: as the frame of port in that it is, past the
+// checks and stages, or, if in has a Router, as one that leaves by that interface. It
+// reports whether there was room. It may be called from anywhere.
+func (s *Switch) Inject(in frame.PortID, b *frame.Buf) bool {
+	i := &s.injected
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if !i.made {
+		i.free, i.made = frame.NewBufs(maxInjected), true
+		i.waiting = make([]*frame.Buf, 0, maxInjected)
+	}
+	last := len(i.free) - 1
+	if last < 0 {
+		return false
+	}
+	c := i.free[last]
+	i.free = i.free[:last]
+	c.CopyFrom(b)
+	c.Revive()
+	c.In = in
+	i.waiting = append(i.waiting, c)
+	if i.worker != nil && len(i.waiting) == 1 {
+		i.worker.poller.wake()
+	}
+	return true
+}
+
+// take moves up to len(bufs) of the waiting frames there and returns how many.
+func (i *injected) take(bufs []*frame.Buf) int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	n := copy(bufs, i.waiting)
+	i.waiting = append(i.waiting[:0], i.waiting[n:]...)
+	return n
+}
+
+// give returns the Bufs of frames that were relayed.
+func (i *injected) give(bufs []*frame.Buf) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.free = append(i.free, bufs...)
+}
+
+// serveInjected relays what was injected, a frame at a time: each may be of another
+// port. What a router injects meanwhile comes in the same round, within bounds.
+func (w *worker) serveInjected() {
+	if w.index != 0 {
+		return
+	}
+	var bufs [batch]*frame.Buf
+	for range maxInjected / batch {
+		n := w.s.injected.take(bufs[:])
+		if n == 0 {
+			return
+		}
+		w.now = w.s.now()
+		for k := range n {
+			w.relayInjected(bufs[k : k+1])
+		}
+		w.s.injected.give(bufs[:n])
+	}
+	w.poller.wake() // there may be more
+}
+
+func (w *worker) relayInjected(one []*frame.Buf) {
+	p := w.snap.byID(one[0].In)
+	if p == nil {
+		return // the port has gone, and its counters with it
+	}
+	c := &p.counters[w.index]
+	if p.Router != nil {
+		w.depart(c, one[0])
+	} else {
+		w.forward(p, c, one)
+	}
+	w.flush(p.queues[0])
+}
