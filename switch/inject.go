@@ -23,6 +23,9 @@ func (i *injected) employ(w *worker) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.worker = w
+	if w != nil && len(i.waiting) > 0 {
+		w.poller.wake()
+	}
 }
 
 // Inject relays a copy of a frame, soon: as the frame of port in that it is, past the
