@@ -1,0 +1,65 @@
+package isolate_test
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+
+	"weft/frame"
+	"weft/frame/frametest"
+)
+
+// Whatever comes, the guard does not panic and changes nothing; a tag more does not
+// alter its verdict; and what gopacket takes for a router advertisement or a DHCP
+// server's message does not pass.
+func FuzzGuard(f *testing.F) {
+	for _, r := range rules {
+		f.Add(r.frame)
+	}
+	g := newGuard()
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if len(p) < frame.EthernetLen || len(p) > 9000 {
+			return
+		}
+		before := slices.Clone(p)
+		got := judge(g, guestPort, p)
+		if !bytes.Equal(p, before) {
+			t.Error("the frame has changed")
+		}
+		if tagged := judge(g, guestPort, frametest.Tagged(p, frame.EtherTypeCTag, 1, 0)); tagged != got {
+			t.Errorf("%v, but with a tag %v", got, tagged)
+		}
+		if what := rogue(p); what != "" && got == 0 {
+			t.Errorf("%s passes: %x", what, p)
+		}
+	})
+}
+
+// rogue says what gopacket takes the frame for, if a guest must not send it.
+func rogue(p []byte) string {
+	packet := gopacket.NewPacket(p, layers.LayerTypeEthernet, gopacket.Lazy)
+	if packet.Layer(layers.LayerTypeIPv6Fragment) != nil {
+		return "" // gopacket does not tell first fragments from later ones
+	}
+	if packet.Layer(layers.LayerTypeICMPv6RouterAdvertisement) != nil {
+		return "a router advertisement"
+	}
+	if packet.Layer(layers.LayerTypeICMPv6Redirect) != nil {
+		return "a redirect"
+	}
+	u, ok := packet.Layer(layers.LayerTypeUDP).(*layers.UDP)
+	if !ok || len(packet.Layers()) == 0 || packet.Layers()[0].LayerType() != layers.LayerTypeEthernet {
+		return ""
+	}
+	ip, isIPv4 := packet.NetworkLayer().(*layers.IPv4)
+	switch {
+	case isIPv4 && ip.Version == 4 && ip.FragOffset == 0 && u.DstPort == 68:
+		return "a DHCPv4 server's message"
+	case !isIPv4 && u.DstPort == 546 && packet.NetworkLayer().(*layers.IPv6).Version == 6:
+		return "a DHCPv6 server's message"
+	}
+	return ""
+}
