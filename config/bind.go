@@ -133,13 +133,27 @@ func (b *binder) text(path string, n ast.Node, u encoding.TextUnmarshaler) {
 		b.fault(path, "", "%s (want one value)", kind(n))
 		return
 	}
-	err := u.UnmarshalText([]byte(s))
-	if _, ok := u.(*netip.Prefix); ok && err != nil {
-		err = prefixError(s)
-	}
-	if err != nil {
+	if err := read(u, s); err != nil {
 		b.fault(path, s, "%v", err)
 	}
+}
+
+// read has u read s. It refuses what netip takes for nothing, and says what was wanted
+// where netip does not.
+func read(u encoding.TextUnmarshaler, s string) error {
+	err := u.UnmarshalText([]byte(s))
+	if err == nil && s != "" {
+		return nil
+	}
+	switch u.(type) {
+	case *netip.Prefix:
+		return prefixError(s)
+	case *netip.Addr:
+		return fmt.Errorf("%q is not an address (want one such as 192.0.2.1 or 2001:db8::1)", s)
+	case *netip.AddrPort:
+		return fmt.Errorf("%q is not an address with a port (want one such as 192.0.2.1:22 or [2001:db8::1]:22)", s)
+	}
+	return err
 }
 
 // prefixError says what is wrong with an address that netip cannot read.

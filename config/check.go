@@ -25,30 +25,38 @@ const (
 	maxQueues   = 256 // Linux tun: MAX_TAP_QUEUES
 	maxWorkers  = 256
 	maxStations = 1 << 24
+	maxSessions = 1 << 24
 )
 
 // A checker finds what is wrong between values that are each well formed.
 type checker struct {
 	*binder
-	c        *Config
-	networks map[string]int                  // name → index
-	ports    map[string]int                  // name → index
-	devices  map[string]string               // namespace and name → path that uses it
-	macs     map[string]map[frame.MAC]string // network → address → path
-	addrs    map[string]map[netip.Addr]string
+	c         *Config
+	networks  map[string]int                  // name → index
+	ports     map[string]int                  // name → index
+	devices   map[string][]use                // by namespace and name
+	macs      map[string]map[frame.MAC]string // network → address → path
+	addrs     map[string]map[netip.Addr]string
+	subnets   []subnet
+	externals map[netip.Addr]string // addresses of NAT that are not the host's → path
+	forwards  []forward
+	routes    map[netip.Prefix]string // → path
 }
 
 func check(c *Config, b *binder) {
 	k := &checker{
 		binder: b, c: c,
-		networks: map[string]int{}, ports: map[string]int{}, devices: map[string]string{},
+		networks: map[string]int{}, ports: map[string]int{}, devices: map[string][]use{},
 		macs: map[string]map[frame.MAC]string{}, addrs: map[string]map[netip.Addr]string{},
+		externals: map[netip.Addr]string{}, routes: map[netip.Prefix]string{},
 	}
 	k.within("switch.workers", c.Switch.Workers, 0, maxWorkers)
 	k.within("switch.stations", c.Switch.Stations, 1, maxStations)
+	k.within("switch.sessions", c.Switch.Sessions, 1, maxSessions)
 	for i := range c.Networks {
 		k.network(index("networks", i), i)
 	}
+	k.gateways()
 	for i := range c.Ports {
 		k.port(index("ports", i), i)
 	}
@@ -104,6 +112,7 @@ func (k *checker) network(at string, i int) {
 	}
 	k.mode(at, n)
 	k.uplinks(at, n)
+	k.subnetsOf(at, i)
 	k.within(at+".mtu", n.MTU, minMTU, maxMTU)
 	if n.Ageing < minAgeing || n.Ageing > maxAgeing {
 		k.complain(at+".ageing", n.Ageing.String(), "%v is out of range (want %v to %v)", n.Ageing, minAgeing, maxAgeing)
@@ -114,42 +123,38 @@ func (k *checker) network(at string, i int) {
 func (k *checker) mode(at string, n *Network) {
 	switch n.Mode {
 	case ModeNAT, ModeRouted, ModeBridged, ModeIsolated:
+		k.fitMode(at, n.Mode)
 	default:
 		k.complain(at+".mode", string(n.Mode), "%q is not a mode (want nat, routed, bridged or isolated)", n.Mode)
 	}
 }
 
-func (k *checker) uplinks(at string, n *Network) {
-	list := at + ".uplinks"
-	path := func(i int) string { return index(list, i) }
-	if k.given(at + ".uplink") {
-		list = at + ".uplink"
-		path = func(int) string { return list }
-	}
-	switch {
-	case n.Mode == ModeIsolated && len(n.Uplinks) > 0:
-		k.complain(list, strings.Join(n.Uplinks, ", "), "an isolated network has no uplinks (want mode bridged, or no uplinks)")
-	case n.Mode == ModeBridged && len(n.Uplinks) == 0:
-		k.complain(list, "", "missing (want the NICs of the bridged network, such as [eth0])")
-	}
-	for i, nic := range n.Uplinks {
-		if nic == "auto" {
-			k.complain(path(i), nic, "auto is not available in this version (want the NIC's name)")
-			continue
-		}
-		k.named(path(i), nic, deviceFault(nic))
-		k.device(path(i), "", nic)
-	}
+// ofModes says which modes of network have a key. Keys that are not here fit all.
+var ofModes = []struct {
+	key   string
+	modes []Mode
+}{
+	{"subnets", []Mode{ModeNAT, ModeRouted}},
+	{"dhcp", []Mode{ModeNAT, ModeRouted}},
+	{"dns", []Mode{ModeNAT, ModeRouted}},
+	{"nat", []Mode{ModeNAT}},
+	{"forwards", []Mode{ModeNAT}},
+	{"routes", []Mode{ModeNAT, ModeRouted}},
+	{"reach", []Mode{ModeNAT, ModeRouted}},
+	{"proxy", []Mode{ModeRouted}},
 }
 
-// device notes who uses a device of namespace netns: one user only.
-func (k *checker) device(path, netns, name string) {
-	key := netns + "/" + name
-	if was, twice := k.devices[key]; twice {
-		k.complain(path, name, "%q is in use by %s already", name, was)
-		return
+// fitMode refuses keys that mean nothing for the mode: somebody expects an effect.
+func (k *checker) fitMode(at string, m Mode) {
+	for _, f := range ofModes {
+		if path := at + "." + f.key; k.given(path) && !slices.Contains(f.modes, m) {
+			want := string(f.modes[0])
+			if len(f.modes) > 1 {
+				want += " or " + string(f.modes[1])
+			}
+			k.complain(path, "", "does not fit a network of mode %s (want mode %s, or the key left out)", m, want)
+		}
 	}
-	k.devices[key] = path
 }
 
 // stations checks a limit of dynamic entries against the table's capacity.

@@ -103,7 +103,7 @@ func (k *checker) portDevice(at string, p *Port) {
 	} else {
 		k.named(path, p.Device, madeFault(p.Device))
 	}
-	k.device(path, p.NetNS, p.Device)
+	k.device(p.NetNS, p.Device, use{path: path, as: asPort})
 }
 
 // fit refuses keys that mean nothing for the type: somebody expects an effect.
@@ -169,6 +169,21 @@ func (k *checker) addresses(list string, p *Port) {
 			continue
 		}
 		known[a.Addr()] = path
+		k.besideGateways(path, p, a)
+	}
+}
+
+// besideGateways complains of an address that the host, or a guest, cannot have
+// beside those of the gateways.
+func (k *checker) besideGateways(path string, p *Port, a netip.Prefix) {
+	for _, s := range k.subnets {
+		own := p.Network == k.c.Networks[s.network].Name
+		switch {
+		case p.NetNS == "" && s.prefix.Overlaps(a):
+			k.complain(path, a.String(), "%v overlaps %v of %s, where the host has the gateway's address (want another subnet, or a namespace for the port)", a, s.prefix, s.path)
+		case own && s.prefix.Addr() == a.Addr():
+			k.complain(path, a.String(), "%v is the gateway's own address, of %s", a.Addr(), s.path)
+		}
 	}
 }
 

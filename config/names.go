@@ -9,6 +9,7 @@ const (
 	maxDevice = 15  // bytes of a device name: Linux IFNAMSIZ less the NUL
 	maxName   = 63  // bytes of a name that is no device name
 	maxNetNS  = 255 // bytes of a file name below /run/netns
+	maxDomain = 180 // bytes of a domain: RFC 1035 has 253 for the whole name, a host's included
 )
 
 // nameFault says why s cannot be a name that weft gives, or "" if it can.
@@ -20,6 +21,32 @@ func nameFault(s string, most int) string {
 		return fmt.Sprintf("%q is %d bytes long (want at most %d)", excerpt(s), len(s), most)
 	case !isAlnum(rune(s[0])) || strings.ContainsFunc(s, func(c rune) bool { return !isAlnum(c) && !strings.ContainsRune("_.-", c) }):
 		return fmt.Sprintf("%q is not a name (want letters, digits and _ . -, a letter or digit first)", s)
+	}
+	return ""
+}
+
+// labelFault says why s cannot be a host's name in DNS: RFC 1123 section 2.1.
+func labelFault(s string) string {
+	notPlain := func(c rune) bool { return !isAlnum(c) && c != '-' }
+	if s == "" || len(s) > maxName || strings.ContainsFunc(s, notPlain) || s[0] == '-' || s[len(s)-1] == '-' {
+		return fmt.Sprintf("%q cannot be a name in DNS (want 1 to %d letters, digits and -, no - at the ends)", excerpt(s), maxName)
+	}
+	return ""
+}
+
+// domainFault says why s cannot be the domain of a network's guests.
+func domainFault(s string) string {
+	if len(s) > maxDomain {
+		return fmt.Sprintf("%q is %d bytes long (want at most %d)", excerpt(s), len(s), maxDomain)
+	}
+	labels := strings.Split(s, ".")
+	for _, label := range labels {
+		if labelFault(label) != "" {
+			return fmt.Sprintf("%q is not a domain (want names with dots between such as vm.internal)", excerpt(s))
+		}
+	}
+	if strings.EqualFold(labels[len(labels)-1], "local") {
+		return fmt.Sprintf("%q: guests look for names below local by multicast (RFC 6762), not in DNS (want another domain such as vm.internal)", s)
 	}
 	return ""
 }

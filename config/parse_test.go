@@ -105,6 +105,107 @@ ports:
 	}
 }
 
+func TestParseFillsInGateways(t *testing.T) {
+	got := mustParse(t, `
+networks:
+  - name: default
+  - {name: dmz, mode: routed, subnets: [10.20.0.1/28, "2001:db8::1/64"], uplink: eth0, dhcp: {}}
+  - {name: bare, mode: routed, subnets: [10.21.0.1/24]}
+  - name: own
+    subnets: [10.22.0.1/16]
+    uplinks: [eth0]
+    dhcp: {lease: 2m, quota: 0, reservations: [{mac: 52:54:00:00:00:01, address: 10.22.0.10, name: web}]}
+    dns: {enabled: false, servers: [9.9.9.9]}
+    nat: {addresses: [203.0.113.7], filtering: endpoint-independent, udp: 2m}
+    forwards: [{proto: tcp, port: 2222, to: 10.22.0.10:22}, {proto: udp, port: 8000-8010, to: "10.22.0.10:8000", address: 203.0.113.7}]
+    routes: [{to: 10.7.0.0/16, via: 10.22.0.5}]
+    reach: [dmz]
+  - {name: third, subnets: [10.23.0.1/24], nat: {ports: 50000-60000}}
+ports:
+  - {name: vm1}
+`)
+	network := func(name string, m config.Mode, r string) config.Network {
+		n := config.Network{
+			Name: name, Mode: m, Uplinks: []string{"auto"}, MTU: 1500, Ageing: config.Duration(300 * time.Second),
+			DHCP: config.DHCP{Enabled: true, Lease: config.Duration(time.Hour), Quota: 8},
+			DNS:  config.DNS{Enabled: true, Domain: "vm.internal"},
+		}
+		from, to, _ := strings.Cut(r, "-")
+		n.DHCP.Range = config.AddressRange{First: netip.MustParseAddr(from), Last: netip.MustParseAddr(to)}
+		if m == config.ModeNAT {
+			n.NAT = config.NAT{
+				Filtering: "address-and-port", Ports: config.PortRange{First: 50000, Last: 60000}, // as the third has it
+				UDP: config.Duration(5 * time.Minute), TCPEstablished: config.Duration(124 * time.Minute),
+				TCPTransitory: config.Duration(4 * time.Minute), TCPClosing: config.Duration(4 * time.Minute),
+				ICMP: config.Duration(time.Minute),
+			}
+		}
+		return n
+	}
+	subnets := func(texts ...string) (list []netip.Prefix) {
+		for _, s := range texts {
+			list = append(list, netip.MustParsePrefix(s))
+		}
+		return list
+	}
+	first := network("default", "nat", "192.168.150.100-192.168.150.250")
+	first.Subnets = subnets("192.168.150.1/24", "fd5a:150::1/64")
+	dmz := network("dmz", "routed", "10.20.0.2-10.20.0.14")
+	dmz.Subnets, dmz.Uplinks = subnets("10.20.0.1/28", "2001:db8::1/64"), []string{"eth0"}
+	bare := network("bare", "routed", "10.21.0.100-10.21.0.250")
+	bare.Subnets, bare.DHCP.Enabled, bare.DNS.Enabled = subnets("10.21.0.1/24"), false, false
+	own := network("own", "nat", "10.22.0.100-10.22.255.250")
+	own.Subnets, own.Uplinks = subnets("10.22.0.1/16"), []string{"eth0"}
+	own.DHCP.Lease, own.DHCP.Quota = config.Duration(2*time.Minute), 0
+	own.DHCP.Reservations = []config.Reservation{{MAC: 0x525400000001, Address: netip.MustParseAddr("10.22.0.10"), Name: "web"}}
+	own.DNS.Enabled, own.DNS.Servers = false, []netip.Addr{netip.MustParseAddr("9.9.9.9")}
+	own.NAT.Addresses, own.NAT.Filtering = []netip.Addr{netip.MustParseAddr("203.0.113.7")}, "endpoint-independent"
+	own.NAT.UDP, own.NAT.Ports = config.Duration(2*time.Minute), config.PortRange{First: 1024, Last: 65535}
+	own.Forwards = []config.Forward{
+		{Proto: "tcp", Port: config.PortRange{First: 2222, Last: 2222}, To: netip.MustParseAddrPort("10.22.0.10:22")},
+		{Proto: "udp", Port: config.PortRange{First: 8000, Last: 8010}, To: netip.MustParseAddrPort("10.22.0.10:8000"), Address: netip.MustParseAddr("203.0.113.7")},
+	}
+	own.Routes = []config.Route{{To: netip.MustParsePrefix("10.7.0.0/16"), Via: netip.MustParseAddr("10.22.0.5")}}
+	own.Reach = []string{"dmz"}
+	third := network("third", "nat", "10.23.0.100-10.23.0.250")
+	third.Subnets = subnets("10.23.0.1/24")
+	if diff := cmp.Diff([]config.Network{first, dmz, bare, own, third}, got.Networks, byValue); diff != "" {
+		t.Error(diff)
+	}
+	if got.Ports[0].Network != "default" {
+		t.Errorf("vm1 is on network %q", got.Ports[0].Network)
+	}
+}
+
+// What guests get leaves the gateway out, wherever in its subnet it is.
+func TestParseMakesRangesFromSubnets(t *testing.T) {
+	for subnet, want := range map[string]string{
+		"192.168.150.1/24":   "192.168.150.100-192.168.150.250",
+		"192.168.150.254/24": "192.168.150.100-192.168.150.250",
+		"192.168.150.120/24": "192.168.150.121-192.168.150.250",
+		"192.168.150.200/24": "192.168.150.100-192.168.150.199",
+		"172.16.0.1/12":      "172.16.0.100-172.17.0.99",
+		"10.0.0.1/25":        "10.0.0.2-10.0.0.126",
+		"10.0.0.126/25":      "10.0.0.1-10.0.0.125",
+		"10.0.0.2/30":        "10.0.0.1-10.0.0.1",
+		"10.0.0.0/31":        "10.0.0.1-10.0.0.1",
+		"10.0.0.1/31":        "10.0.0.0-10.0.0.0",
+		"fd00::1/64":         "",
+	} {
+		c, err := config.Parse([]byte(`networks: [{name: a, subnets: ["` + subnet + `"]}]`))
+		if err != nil {
+			t.Errorf("%s: %v", subnet, err)
+			continue
+		}
+		if got := c.Networks[0].DHCP.Range.String(); got != want {
+			t.Errorf("%s: range %s, want %s", subnet, got, want)
+		}
+		if want != "" {
+			mustParse(t, `networks: [{name: a, subnets: ["`+subnet+`"], dhcp: {range: `+want+`}}]`)
+		}
+	}
+}
+
 func TestParseTakesEmptyDocuments(t *testing.T) {
 	for _, text := range []string{"", "\n", "# nothing\n", "---\n", "networks:\n", "networks: []\nports: ~\n", "switch: {}\n", "{}", "null\n"} {
 		if c := mustParse(t, text); len(c.Networks)+len(c.Ports) != 0 || c.Switch.Stations != 65536 {
@@ -125,6 +226,15 @@ func TestParseAccepts(t *testing.T) {
 		"one MAC on two networks":       "networks: [{name: a, mode: isolated}, {name: b, mode: isolated}]\nports: [{name: p, network: a, mac: 52:54:00:00:00:01}, {name: q, network: b, mac: 52:54:00:00:00:01}]",
 		"point to point":                "networks: [{name: a, mode: isolated}]\nports: [{name: p, network: a, type: host, addresses: [10.0.0.0/31, 10.0.0.9/32]}]",
 		"several uplinks":               "networks: [{name: a, mode: bridged, uplinks: [eth0, eth1]}, {name: b, mode: bridged, uplink: eth2}]",
+		"one NIC, many uses":            "networks: [{name: a, mode: bridged, uplink: eth0}, {name: b, uplink: eth0}, {name: c, mode: routed, subnets: [10.0.0.1/24], uplinks: [eth1, eth0]}]",
+		"guests in a namespace":         "networks: [{name: a, subnets: [10.0.0.1/24]}]\nports: [{name: p, network: a, type: host, netns: x, addresses: [10.0.0.9/24]}]",
+		"one port, several addresses":   "networks: [{name: a, nat: {addresses: [192.0.2.1]}, forwards: [{proto: tcp, port: 22, to: '192.168.150.9:22'}]}, {name: b, subnets: [10.0.0.1/24], forwards: [{proto: tcp, port: 22, to: '10.0.0.9:22', address: 192.0.2.3}, {proto: tcp, port: 22, to: '10.0.0.10:22', address: 192.0.2.4}, {proto: udp, port: 22, to: '10.0.0.9:22'}]}]",
+		"a range up to the last port":   "networks: [{name: a, forwards: [{proto: tcp, port: 65534-65535, to: '192.168.150.9:65534'}, {proto: tcp, port: 65534-65535, to: '[fd5a:150::9]:1'}]}]",
+		"default route behind a guest":  "networks: [{name: a, routes: [{to: 0.0.0.0/0, via: 192.168.150.2}, {to: '::/0', via: 'fd5a:150::2'}]}]",
+		"each other in reach":           "networks: [{name: a, reach: [b]}, {name: b, mode: routed, subnets: [10.0.0.1/24], proxy: true, reach: [a]}]",
+		"bounds of NAT, lowest":         "networks: [{name: a, nat: {ports: 36864-36865, udp: 1s, tcp-established: 1s, tcp-transitory: 1s, tcp-closing: 1s, icmp: 1s}, dhcp: {lease: 2m, quota: 0}}]",
+		"bounds of NAT, highest":        "switch: {sessions: 16777216}\nnetworks: [{name: a, nat: {ports: 65535, quota: 16777216, udp: 720h}, dhcp: {lease: 8760h, quota: 65536}}]",
+		"IPv6 alone":                    "networks: [{name: a, subnets: ['fd00::1/80'], dns: {servers: ['fe80::1%eth0', 127.0.0.53]}}]",
 		"byte order mark":               "\ufeffnetworks: []",
 		"windows line ends":             "networks:\r\n  - name: a\r\n    mode: isolated\r\nports:\r\n  - {name: p, network: a}\r\n",
 	} {
