@@ -3,6 +3,7 @@
 package api
 
 import (
+	"net/netip"
 	"time"
 
 	"weft/frame"
@@ -37,21 +38,21 @@ type Network struct {
 	Uplinks  []Uplink `json:"uplinks,omitempty"`
 
 	// Of networks with a gateway (nat, routed) only.
-	Subnets    []string  `json:"subnets,omitempty"` // the gateway's addresses, with prefix length
-	Gateway    string    `json:"gateway,omitempty"` // the host's device that has them
-	DHCP       string    `json:"dhcp,omitempty"`    // range of IPv4 addresses, "-" if there are IPv6 ones only; empty: no DHCP
-	Domain     string    `json:"domain,omitempty"`  // of the guests' names; empty: no DNS
-	Forwards   []Forward `json:"forwards,omitempty"`
-	RouteHints []string  `json:"route_hints,omitempty"` // what routers outside need to reach the network: "ip route add 10.20.0.0/24 via 192.0.2.5"
+	Subnets    []netip.Prefix `json:"subnets,omitempty"` // the gateway's addresses, with prefix length
+	Gateway    string         `json:"gateway,omitempty"` // the host's device that has them
+	DHCP       string         `json:"dhcp,omitempty"`    // range of IPv4 addresses, "ipv6" if there are none; empty: no DHCP
+	Domain     string         `json:"domain,omitempty"`  // of the guests' names; empty: no DNS
+	Forwards   []Forward      `json:"forwards,omitempty"`
+	RouteHints []string       `json:"route_hints,omitempty"` // what routers outside need to reach the network: "ip route add 10.20.0.0/24 via 192.0.2.5"
 }
 
 // Forward is one port, or range of ports, that leads to a guest.
 type Forward struct {
-	Protocol string `json:"protocol"`          // tcp, udp
-	Port     string `json:"port"`              // 2222, 8000-8010
-	To       string `json:"to"`                // the guest's address and first port
-	Address  string `json:"address,omitempty"` // external; empty: all
-	Detail   string `json:"detail,omitempty"`  // why it does not work, or not everywhere, and what to do
+	Protocol string         `json:"protocol"`         // tcp, udp
+	Port     string         `json:"port"`             // 2222, 8000-8010
+	To       netip.AddrPort `json:"to"`               // the guest's, of the first port
+	Address  netip.Addr     `json:"address,omitzero"` // external; none: all
+	Detail   string         `json:"detail,omitempty"` // why it does not work, or not everywhere, and what to do
 }
 
 // Uplink is one NIC of a network.

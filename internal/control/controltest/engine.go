@@ -3,7 +3,6 @@ package controltest
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -43,12 +42,12 @@ type mirror struct {
 	gone func()
 }
 
-// New returns an Engine with two networks and three ports.
+// New returns an Engine with a network of each mode and three ports.
 func New() *Engine {
-	return &Engine{
+	e := &Engine{
 		StatusNow: api.Status{
 			Version: "1.2.3", PID: 4711, Started: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), ConfigPath: "/etc/weft/weft.yaml",
-			Workers: 2, Networks: 2, Ports: 3, PortsUp: 2, Stations: 3,
+			Workers: 2, Networks: 4, Ports: 3, PortsUp: 2, Stations: 3,
 			Warnings: []string{"port vm2: no guest has opened the TAP"},
 		},
 		NetworkList: []api.Network{
@@ -68,7 +67,7 @@ func New() *Engine {
 			{Network: "lan", MAC: 0x525400000001, Port: "vm1", Static: true},
 		},
 		CounterList: []api.Counters{
-			{Port: "vm1", RxFrames: 1000, RxBytes: 64000, RxSegments: 4000, TxFrames: 10, TxBytes: 640, TxSegments: 10, Flooded: 3, Learned: 1, Drops: map[string]uint64{frame.DropQueueFull.String(): 7, frame.DropRunt.String(): 1}, Kernel: map[string]uint64{"vm1 rx_dropped": 0, "vm1 tx_dropped": 2}},
+			{Port: "vm1", RxFrames: 1000, RxBytes: 64000, RxSegments: 4000, TxFrames: 10, TxBytes: 640, TxSegments: 10, Flooded: 3, Learned: 1, Taken: 4, Drops: map[string]uint64{frame.DropQueueFull.String(): 7, frame.DropRunt.String(): 1}, Kernel: map[string]uint64{"vm1 rx_dropped": 0, "vm1 tx_dropped": 2}},
 			{Port: "vm2"},
 		},
 		Findings: []api.Finding{
@@ -80,6 +79,8 @@ func New() *Engine {
 		mirrors:  make(map[string]mirror),
 		mirrored: make(chan struct{}, 64),
 	}
+	e.addGateways()
+	return e
 }
 
 // Serve serves e on a socket in a directory of t's until the test ends and returns
@@ -172,41 +173,6 @@ func (e *Engine) FlushStations(network, port string) (int, error) {
 func (e *Engine) Counters(port string) ([]api.Counters, error) {
 	return slices.DeleteFunc(slices.Clone(e.CounterList), func(c api.Counters) bool {
 		return port != "" && c.Port != port
-	}), e.failure()
-}
-
-// NATSessions returns those of SessionList that f wants.
-func (e *Engine) NATSessions(f api.NATFilter) ([]api.NATSession, error) {
-	all := slices.DeleteFunc(slices.Clone(e.SessionList), func(s api.NATSession) bool {
-		return f.Network != "" && s.Network != f.Network || f.Port != "" && s.Port != f.Port
-	})
-	if f.Limit > 0 && len(all) > f.Limit {
-		all = all[:f.Limit]
-	}
-	return all, e.failure()
-}
-
-// FlushNAT records the call and says that three sessions went.
-func (e *Engine) FlushNAT(network string, inside netip.Addr) (int, error) {
-	return 3, e.call("flush nat %q %v", network, inside)
-}
-
-// Leases returns those of LeaseList in network.
-func (e *Engine) Leases(network string) ([]api.Lease, error) {
-	return slices.DeleteFunc(slices.Clone(e.LeaseList), func(l api.Lease) bool {
-		return network != "" && l.Network != network
-	}), e.failure()
-}
-
-// ReleaseLease records the call.
-func (e *Engine) ReleaseLease(network string, a netip.Addr) error {
-	return e.call("release lease %s %v", network, a)
-}
-
-// Routes returns those of RouteList that lead into network or outside.
-func (e *Engine) Routes(network string) ([]api.Route, error) {
-	return slices.DeleteFunc(slices.Clone(e.RouteList), func(r api.Route) bool {
-		return network != "" && r.Network != "" && r.Network != network
 	}), e.failure()
 }
 
