@@ -77,7 +77,8 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
 	flags.StringVar(&a.socket, "socket", defaultSocket(), "weftd's socket (environment: WEFT_SOCKET)")
 	flags.BoolVar(&a.json, "json", false, "write JSON, for programs")
 	root.AddCommand(
-		a.statusCommand(), a.networkCommand(), a.portCommand(), a.fdbCommand(), a.countersCommand(),
+		a.statusCommand(), a.networkCommand(), a.portCommand(), a.fdbCommand(), a.natCommand(),
+		a.leaseCommand(), a.routeCommand(), a.countersCommand(),
 		a.applyCommand(), a.doctorCommand(), a.captureCommand(), a.completionCommand(), a.versionCommand(),
 	)
 	root.RunE = verbWanted

@@ -42,10 +42,23 @@ func (a *app) completionCommand() *cobra.Command {
 }
 
 func (a *app) networkNames(ctx context.Context) []string {
+	return a.networksOf(ctx, config.ModeNAT, config.ModeRouted, config.ModeBridged, config.ModeIsolated)
+}
+
+// gatewayNames are those of networks with a gateway.
+func (a *app) gatewayNames(ctx context.Context) []string {
+	return a.networksOf(ctx, config.ModeNAT, config.ModeRouted)
+}
+
+func (a *app) natNames(ctx context.Context) []string { return a.networksOf(ctx, config.ModeNAT) }
+
+func (a *app) networksOf(ctx context.Context, modes ...config.Mode) []string {
 	networks, _ := a.client().Networks(ctx) // nothing to complete with, nothing to say
-	names := make([]string, len(networks))
-	for i, n := range networks {
-		names[i] = n.Name + "\t" + n.Mode
+	var names []string
+	for _, n := range networks {
+		if slices.Contains(modes, config.Mode(n.Mode)) {
+			names = append(names, n.Name+"\t"+n.Mode)
+		}
 	}
 	return names
 }
@@ -102,7 +115,7 @@ func (a *app) valuesOf(e entry, key string) completer {
 	fixed := func(values ...string) completer { return func(context.Context) []string { return values } }
 	switch key {
 	case "mode":
-		return fixed(string(config.ModeBridged), string(config.ModeIsolated))
+		return fixed(string(config.ModeNAT), string(config.ModeRouted), string(config.ModeBridged), string(config.ModeIsolated))
 	case "type":
 		return fixed(string(config.PortTAP), string(config.PortDevice), string(config.PortHost))
 	case "offloads":

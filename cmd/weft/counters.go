@@ -51,9 +51,9 @@ func (a *app) countersCommand() *cobra.Command {
 }
 
 func counterTable(w io.Writer, counters []api.Counters) {
-	row(w, "PORT", "RX-FRAMES", "RX-BYTES", "TX-FRAMES", "TX-BYTES", "FLOODED", "LEARNED", "MOVED", "DROPS")
+	row(w, "PORT", "RX-FRAMES", "RX-BYTES", "TX-FRAMES", "TX-BYTES", "FLOODED", "LEARNED", "MOVED", "TAKEN", "DROPS")
 	for _, c := range counters {
-		row(w, c.Port, c.RxFrames, c.RxBytes, c.TxFrames, c.TxBytes, c.Flooded, c.Learned, c.Moved, drops(c))
+		row(w, c.Port, c.RxFrames, c.RxBytes, c.TxFrames, c.TxBytes, c.Flooded, c.Learned, c.Moved, c.Taken, drops(c))
 	}
 	dropTable(w, counters)
 }
@@ -90,6 +90,7 @@ func portCounters(w io.Writer, counters []api.Counters) {
 	row(w, "stations learned", c.Learned)
 	row(w, "stations moved here", c.Moved)
 	row(w, "not learned, limit", c.LearnLimit)
+	row(w, "taken by weft", c.Taken)
 	row(w, "dropped", drops(c))
 	dropTable(w, counters)
 }

@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
-	"time"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -68,7 +68,7 @@ func (a *app) fdbDeleteCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return write(a, flushed, flushedText)
+			return write(a, flushed, flushedText("entry", "removed"))
 		},
 	}
 }
@@ -85,7 +85,7 @@ func (a *app) fdbFlushCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return write(a, flushed, flushedText)
+			return write(a, flushed, flushedText("entry", "removed"))
 		},
 	}
 	c.Flags().StringVar(&port, "port", "", "only those of this port")
@@ -96,7 +96,7 @@ func (a *app) fdbFlushCommand() *cobra.Command {
 func stationTable(w io.Writer, stations []api.Station) {
 	row(w, "NETWORK", "MAC", "PORT", "TYPE", "AGE")
 	for _, s := range stations {
-		kind, age := "dynamic", time.Duration(s.Age*float64(time.Second)).Round(time.Second).String()
+		kind, age := "dynamic", seconds(s.Age)
 		if s.Static {
 			kind, age = "static", "-"
 		}
@@ -104,12 +104,18 @@ func stationTable(w io.Writer, stations []api.Station) {
 	}
 }
 
-func flushedText(w io.Writer, f api.Flushed) {
-	if f.Count == 1 {
-		fmt.Fprintln(w, "1 entry removed")
-		return
+// flushedText says how many things an end came to: "2 entries removed".
+func flushedText(thing, done string) func(io.Writer, api.Flushed) {
+	return func(w io.Writer, f api.Flushed) {
+		what := thing + "s"
+		switch {
+		case f.Count == 1:
+			what = thing
+		case strings.HasSuffix(thing, "y"):
+			what = strings.TrimSuffix(thing, "y") + "ies"
+		}
+		fmt.Fprintf(w, "%d %s %s\n", f.Count, what, done)
 	}
-	fmt.Fprintf(w, "%d entries removed\n", f.Count)
 }
 
 // optional returns the argument of a command that may go without.

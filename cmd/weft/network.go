@@ -30,13 +30,13 @@ func (a *app) networkCommand() *cobra.Command {
 }
 
 func networkTable(w io.Writer, networks []api.Network) {
-	row(w, "NAME", "MODE", "MTU", "AGEING", "PORTS", "STATIONS", "UPLINKS")
+	row(w, "NAME", "MODE", "MTU", "AGEING", "PORTS", "STATIONS", "SUBNETS", "UPLINKS")
 	for _, n := range networks {
 		uplinks := make([]string, len(n.Uplinks))
 		for i, u := range n.Uplinks {
 			uplinks[i] = u.Device + " (" + u.State + ")"
 		}
-		row(w, n.Name, n.Mode, n.MTU, n.Ageing, len(n.Ports), stations(n), dash(strings.Join(uplinks, ", ")))
+		row(w, n.Name, n.Mode, n.MTU, n.Ageing, len(n.Ports), stations(n), dash(joined(n.Subnets)), dash(strings.Join(uplinks, ", ")))
 	}
 }
 
@@ -49,9 +49,49 @@ func networkText(w io.Writer, n api.Network) {
 	for _, u := range n.Uplinks {
 		row(w, "uplink", strings.TrimSpace(u.Device+" ("+u.State+") "+u.Detail))
 	}
+	gatewayText(w, n)
 	for _, p := range n.Ports {
 		row(w, "port", p)
 	}
+}
+
+// gatewayText says what only networks with a gateway have.
+func gatewayText(w io.Writer, n api.Network) {
+	for _, s := range n.Subnets {
+		row(w, "subnet", s)
+	}
+	if n.Gateway != "" {
+		row(w, "gateway", n.Gateway)
+	}
+	if n.DHCP != "" {
+		row(w, "dhcp", n.DHCP)
+	}
+	if n.Domain != "" {
+		row(w, "domain", n.Domain)
+	}
+	for _, f := range n.Forwards {
+		row(w, "forward", strings.TrimSpace(forwardText(f)+"  "+f.Detail))
+	}
+	for _, hint := range n.RouteHints {
+		row(w, "outside", hint)
+	}
+}
+
+func forwardText(f api.Forward) string {
+	port := f.Port
+	if f.Address.IsValid() {
+		port = f.Address.String() + " port " + port
+	}
+	return fmt.Sprintf("%s %s to %s", f.Protocol, port, f.To)
+}
+
+// joined lists values in one cell.
+func joined[T any](values []T) string {
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = fmt.Sprint(v)
+	}
+	return strings.Join(texts, ", ")
 }
 
 func stations(n api.Network) string {
