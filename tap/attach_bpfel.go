@@ -8,20 +8,54 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"structs"
 
 	"github.com/cilium/ebpf"
 )
+
+type attachAddress struct {
+	_    structs.HostLayout
+	Word [4]uint32
+}
+
+type attachDatagram struct {
+	_           structs.HostLayout
+	Source      attachAddress
+	Destination attachAddress
+	Id          uint32
+	Protocol    uint8
+	Zero        [3]uint8
+}
+
+type attachEndpoint struct {
+	_        structs.HostLayout
+	At       attachAddress
+	Port     uint16
+	Protocol uint8
+	Zero     uint8
+}
+
+type attachPrefix struct {
+	_    structs.HostLayout
+	Bits uint32
+	At   attachAddress
+}
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	attachMapClaimed       = "claimed"
+	attachMapClaims        = "claims"
+	attachMapDatagrams     = "datagrams"
 	attachMapGuests        = "guests"
+	attachMapOwned         = "owned"
+	attachMapStates        = "states"
 	attachProgWeftFromHost = "weft_from_host"
 	attachProgWeftFromWire = "weft_from_wire"
+	attachProgWeftGateway  = "weft_gateway"
 	attachProgWeftGuard    = "weft_guard"
 	attachProgWeftRedirect = "weft_redirect"
-	attachVarRetired       = "retired"
 	attachVarTarget        = "target"
 	attachVarTargetFlags   = "target_flags"
 )
@@ -70,6 +104,7 @@ type attachSpecs struct {
 type attachProgramSpecs struct {
 	WeftFromHost *ebpf.ProgramSpec `ebpf:"weft_from_host"`
 	WeftFromWire *ebpf.ProgramSpec `ebpf:"weft_from_wire"`
+	WeftGateway  *ebpf.ProgramSpec `ebpf:"weft_gateway"`
 	WeftGuard    *ebpf.ProgramSpec `ebpf:"weft_guard"`
 	WeftRedirect *ebpf.ProgramSpec `ebpf:"weft_redirect"`
 }
@@ -78,14 +113,18 @@ type attachProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type attachMapSpecs struct {
-	Guests *ebpf.MapSpec `ebpf:"guests"`
+	Claimed   *ebpf.MapSpec `ebpf:"claimed"`
+	Claims    *ebpf.MapSpec `ebpf:"claims"`
+	Datagrams *ebpf.MapSpec `ebpf:"datagrams"`
+	Guests    *ebpf.MapSpec `ebpf:"guests"`
+	Owned     *ebpf.MapSpec `ebpf:"owned"`
+	States    *ebpf.MapSpec `ebpf:"states"`
 }
 
 // attachVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type attachVariableSpecs struct {
-	Retired     *ebpf.VariableSpec `ebpf:"retired"`
 	Target      *ebpf.VariableSpec `ebpf:"target"`
 	TargetFlags *ebpf.VariableSpec `ebpf:"target_flags"`
 }
@@ -110,12 +149,22 @@ func (o *attachObjects) Close() error {
 //
 // It can be passed to loadAttachObjects or ebpf.CollectionSpec.LoadAndAssign.
 type attachMaps struct {
-	Guests *ebpf.Map `ebpf:"guests"`
+	Claimed   *ebpf.Map `ebpf:"claimed"`
+	Claims    *ebpf.Map `ebpf:"claims"`
+	Datagrams *ebpf.Map `ebpf:"datagrams"`
+	Guests    *ebpf.Map `ebpf:"guests"`
+	Owned     *ebpf.Map `ebpf:"owned"`
+	States    *ebpf.Map `ebpf:"states"`
 }
 
 func (m *attachMaps) Close() error {
 	return _AttachClose(
+		m.Claimed,
+		m.Claims,
+		m.Datagrams,
 		m.Guests,
+		m.Owned,
+		m.States,
 	)
 }
 
@@ -123,7 +172,6 @@ func (m *attachMaps) Close() error {
 //
 // It can be passed to loadAttachObjects or ebpf.CollectionSpec.LoadAndAssign.
 type attachVariables struct {
-	Retired     *ebpf.Variable `ebpf:"retired"`
 	Target      *ebpf.Variable `ebpf:"target"`
 	TargetFlags *ebpf.Variable `ebpf:"target_flags"`
 }
@@ -134,6 +182,7 @@ type attachVariables struct {
 type attachPrograms struct {
 	WeftFromHost *ebpf.Program `ebpf:"weft_from_host"`
 	WeftFromWire *ebpf.Program `ebpf:"weft_from_wire"`
+	WeftGateway  *ebpf.Program `ebpf:"weft_gateway"`
 	WeftGuard    *ebpf.Program `ebpf:"weft_guard"`
 	WeftRedirect *ebpf.Program `ebpf:"weft_redirect"`
 }
@@ -142,6 +191,7 @@ func (p *attachPrograms) Close() error {
 	return _AttachClose(
 		p.WeftFromHost,
 		p.WeftFromWire,
+		p.WeftGateway,
 		p.WeftGuard,
 		p.WeftRedirect,
 	)

@@ -20,7 +20,7 @@ type attachment struct {
 	changed    bool // hook.prepare changed the device just now
 	qdisc      bool // weft made the device's clsact qdisc, now or earlier
 	companions []*companion
-	variables  []*ebpf.Map // of the device's programs
+	states     *ebpf.Map // of the device's programs
 
 	once   sync.Once
 	closed error
@@ -48,6 +48,9 @@ func attachTo(name string, mtu int, roles ...role) (*attachment, error) {
 		if err := a.open(mark{role: r, of: name, qdisc: a.qdisc}, mtu); err != nil {
 			return nil, errors.Join(err, a.abandon())
 		}
+	}
+	if a.states, err = newMap(attachMapStates, 0); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), a.abandon())
 	}
 	return a, nil
 }
@@ -120,16 +123,19 @@ func (a *attachment) removeOther(roles []role) (qdisc bool, err error) {
 // place puts a program onto a device in one step, also over one of an earlier
 // process, whichever hook that used.
 func (a *attachment) place(device netlink.Link, d direction, p program) error {
-	loaded, variables, err := p.load()
+	now := a.states
+	if device != a.device { // a companion goes nowhere, and is never retired
+		var err error
+		if now, err = newMap(attachMapStates, 0); err != nil {
+			return fmt.Errorf("%s: %w", device.Attrs().Name, err)
+		}
+		defer now.Close()
+	}
+	loaded, err := p.load(now)
 	if err != nil {
 		return fmt.Errorf("%s: %w", device.Attrs().Name, err)
 	}
 	defer loaded.Close() // the kernel holds it now
-	if device == a.device {
-		a.variables = append(a.variables, variables)
-	} else {
-		variables.Close() // a companion goes nowhere
-	}
 	if err := a.hook.attach(device, d, loaded); err != nil {
 		return err
 	}
@@ -176,9 +182,7 @@ func (a *attachment) Release() error {
 		for _, c := range a.companions {
 			a.closed = errors.Join(a.closed, c.queue.Close())
 		}
-		for _, v := range a.variables {
-			v.Close()
-		}
+		a.states.Close()
 	})
 	return a.closed
 }
@@ -188,8 +192,8 @@ func (a *attachment) Release() error {
 func (a *attachment) Close() error {
 	a.once.Do(func() {
 		var errs []error
-		for _, v := range a.variables {
-			errs = append(errs, retire(v), v.Close())
+		if a.states != nil {
+			errs = append(errs, setStates(a.states, stateRetired), a.states.Close())
 		}
 		errs = append(errs, removePrograms(a.device, a.qdisc))
 		for _, c := range a.companions {

@@ -1,9 +1,9 @@
 package tap
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"sync"
@@ -23,10 +23,20 @@ const redirectIngress = 1
 // A program is one of bpf/attach.c with its constants.
 type program struct {
 	name   string
-	target int       // ifindex to redirect to
-	flags  uint64    // redirectIngress or 0
-	guests *ebpf.Map // for the programs of an uplink, else nil
+	target int                  // ifindex to redirect to
+	flags  uint64               // redirectIngress or 0
+	maps   map[string]*ebpf.Map // those it uses, besides its device's states
 }
+
+// States are what a device's programs are for at present, as in bpf/attach.c.
+type states uint32
+
+const (
+	stateRetired states = 1 << iota // every frame passes, wherever the device is by now
+	stateBridged
+	stateProxy
+	stateClaims
+)
 
 // collection is what bpf/attach.c holds, parsed once.
 var collection = sync.OnceValues(func() (*ebpf.CollectionSpec, error) {
@@ -35,15 +45,11 @@ var collection = sync.OnceValues(func() (*ebpf.CollectionSpec, error) {
 	return loadAttach()
 })
 
-// globals is the name of the map of a program's variables that are not constant.
-const globals = ".bss"
-
-// load puts the program, and nothing else of the collection, into the kernel. The map
-// holds its variables: see retire.
-func (p program) load() (*ebpf.Program, *ebpf.Map, error) {
+// load puts the program, and nothing else of the collection, into the kernel.
+func (p program) load(now *ebpf.Map) (*ebpf.Program, error) {
 	all, err := collection()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	spec := all.Copy()
 	for name := range spec.Programs {
@@ -51,50 +57,60 @@ func (p program) load() (*ebpf.Program, *ebpf.Map, error) {
 			delete(spec.Programs, name)
 		}
 	}
+	shared := map[string]*ebpf.Map{attachMapStates: now}
+	maps.Copy(shared, p.maps)
+	for name, m := range spec.Maps {
+		if with := shared[name]; with != nil {
+			m.MaxEntries = with.MaxEntries()
+		} else if !strings.HasPrefix(name, sectionPrefix) {
+			delete(spec.Maps, name)
+		}
+	}
 	err = errors.Join(
 		spec.Variables[attachVarTarget].Set(uint32(p.target)),
 		spec.Variables[attachVarTargetFlags].Set(p.flags))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	var o ebpf.CollectionOptions
-	if p.guests == nil {
-		delete(spec.Maps, attachMapGuests)
-	} else {
-		o.MapReplacements = map[string]*ebpf.Map{attachMapGuests: p.guests}
-	}
-	c, err := ebpf.NewCollectionWithOptions(spec, o)
+	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared})
 	if err != nil {
-		return nil, nil, explainBPF(p.name, err)
+		return nil, explainBPF(p.name, err)
 	}
 	defer c.Close()
-	return c.DetachProgram(p.name), c.DetachMap(globals), nil
+	return c.DetachProgram(p.name), nil
 }
 
-// retire makes a program let every frame pass, wherever its device is by now. Of
-// the variables there is only the one that says so.
-func retire(variables *ebpf.Map) error {
-	return variables.Put(uint32(0), bytes.Repeat([]byte{1}, int(variables.ValueSize())))
+// sectionPrefix begins the names of the maps that hold a program's constants.
+const sectionPrefix = "."
+
+// newMap makes one of the maps of bpf/attach.c, for at most size entries; 0: as many as
+// it says there.
+func newMap(name string, size int) (*ebpf.Map, error) {
+	all, err := collection()
+	if err != nil {
+		return nil, err
+	}
+	spec := all.Maps[name].Copy()
+	if size > 0 {
+		spec.MaxEntries = uint32(size)
+	}
+	m, err := ebpf.NewMap(spec)
+	if err != nil {
+		return nil, explainBPF("map "+name, err)
+	}
+	return m, nil
+}
+
+// setStates changes what the programs do, in one step.
+func setStates(m *ebpf.Map, s states) error {
+	return m.Put(uint32(0), uint32(s))
 }
 
 func explainBPF(what string, err error) error {
 	if errors.Is(err, os.ErrPermission) {
 		return fmt.Errorf("%s: %w: %w: CAP_BPF and CAP_NET_ADMIN are needed (run as root, or set AmbientCapabilities=)", what, ErrNoBPF, err)
 	}
-	return fmt.Errorf("%s: %w: %w: Linux 5.2 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF is needed", what, ErrNoBPF, err)
-}
-
-// newGuests makes the map of the guests behind an uplink.
-func newGuests() (*ebpf.Map, error) {
-	all, err := collection()
-	if err != nil {
-		return nil, err
-	}
-	m, err := ebpf.NewMap(all.Maps[attachMapGuests])
-	if err != nil {
-		return nil, explainBPF("map of guests", err)
-	}
-	return m, nil
+	return fmt.Errorf("%s: %w: %w: Linux 5.10 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF is needed", what, ErrNoBPF, err)
 }
 
 // guestsOf returns the map that a program of an earlier process uses, or nil.

@@ -27,7 +27,7 @@ func TestSweep(t *testing.T) {
 			must(t, err)
 			crashed = append(crashed, d)
 		}
-		u, err := AttachUplink("nic0", 1500)
+		u, err := AttachUplink(UplinkConfig{Name: "nic0", MTU: 1500, Bridged: true})
 		must(t, err)
 		h, err := OpenHost(hostConfig(name))
 		must(t, err)

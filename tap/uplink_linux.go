@@ -7,38 +7,47 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"weft/frame"
 )
 
-// An Uplink is the attachment to a NIC that stays the host's: its two sides are
-// ports of the network. The kernel itself carries frames between them, so the
-// switch must not.
-//
-//	host's stack ◀──────────────▶ NIC ◀───────▶ wire
-//	     │ group frames, frames    │ all but frames for the host
-//	     ▼ for guests              ▼
-//	 host companion           wire companion
-//
-// Frames from the wire for an address that is neither the host's nor a guest's go
-// both to the switch and on to the host, whose stack drops them unless a macvlan on
-// the NIC has that address.
-type Uplink struct {
-	*attachment
-	guests  *ebpf.Map
-	promisc int // packet socket that keeps the NIC promiscuous
+// UplinkConfig describes an uplink.
+type UplinkConfig struct {
+	Name    string  // of the NIC
+	MTU     int     // bytes; 0: the kernel's default
+	Bridged bool    // the NIC's wire, the host and guests of the switch are one segment
+	Proxy   bool    // weft answers on the wire for addresses it owns: it is shown who asks
+	Claims  *Claims // what is weft's of what comes for the host; nil: nothing
 }
 
-// AttachUplink attaches to the NIC name, or takes over what an earlier process
-// left, the guests included. The host's traffic is not interrupted.
-func AttachUplink(name string, mtu int) (*Uplink, error) {
-	a, err := attachTo(name, mtu, roleWireCompanion, roleHostCompanion)
+// An Uplink is the attachment to a NIC that stays the host's. Its two sides are
+// ports of the switch. The kernel itself carries frames between them, so the switch
+// must not.
+//
+//	host's stack ◀──────────────▶ NIC ◀───────▶ wire
+//	     │ if bridged: group        │ claims; if bridged: all
+//	     ▼ frames, frames for guests ▼ but frames for the host
+//	 host companion              wire companion
+//
+// Of a bridged uplink, frames from the wire for an address that is neither the host's
+// nor a guest's go both to the switch and on to the host, whose stack drops them unless
+// a macvlan on the NIC has that address. Frames with a VLAN tag are never claimed.
+type Uplink struct {
+	*attachment
+	guests *ebpf.Map
+	fixed  states // those that Set keeps
+	member *membership
+}
+
+// AttachUplink attaches to the NIC, or takes over what an earlier process left, the
+// guests included, its claims not. The host's traffic is not interrupted.
+func AttachUplink(c UplinkConfig) (*Uplink, error) {
+	a, err := attachTo(c.Name, c.MTU, roleWireCompanion, roleHostCompanion)
 	if err != nil {
 		return nil, err
 	}
-	u := &Uplink{attachment: a, promisc: -1}
-	if err := u.connect(); err != nil {
+	u := &Uplink{attachment: a}
+	if err := u.connect(c); err != nil {
 		u.release()
 		return nil, errors.Join(err, a.abandon())
 	}
@@ -47,21 +56,33 @@ func AttachUplink(name string, mtu int) (*Uplink, error) {
 
 // connect places the programs of the companions first: from the moment the NIC's
 // are in place, frames are on their way to them.
-func (u *Uplink) connect() (err error) {
+func (u *Uplink) connect(c UplinkConfig) (err error) {
 	if u.guests, err = u.leftGuests(); err != nil {
 		return err
 	}
-	if u.promisc, err = promiscuous(u.device); err != nil {
+	if u.member, err = newMembership(u.device); err != nil {
+		return err
+	}
+	claims := c.Claims
+	if claims != nil {
+		u.fixed = stateClaims
+	} else if claims, err = none(); err != nil {
+		return err
+	}
+	if err := u.Set(c.Bridged, c.Proxy); err != nil {
 		return err
 	}
 	nic, wire, host := u.device, u.companions[0], u.companions[1]
 	if wire.queue.out, err = openSocket(nic); err != nil {
 		return err
 	}
+	forWire := claims.maps()
+	forWire[attachMapGuests] = u.guests
+	forHost := map[string]*ebpf.Map{attachMapGuests: u.guests}
 	guard := program{name: attachProgWeftGuard}
 	toHost := program{name: attachProgWeftRedirect, target: nic.Attrs().Index, flags: redirectIngress}
-	fromWire := program{name: attachProgWeftFromWire, target: u.index(0), guests: u.guests}
-	fromHost := program{name: attachProgWeftFromHost, target: u.index(1), guests: u.guests}
+	fromWire := program{name: attachProgWeftFromWire, target: u.index(0), maps: forWire}
+	fromHost := program{name: attachProgWeftFromHost, target: u.index(1), maps: forHost}
 	return inOrder(
 		func() error { return u.place(wire.link, egress, guard) },
 		func() error { return u.place(host.link, egress, guard) },
@@ -71,6 +92,42 @@ func (u *Uplink) connect() (err error) {
 		func() error { return u.place(nic, ingress, fromWire) },
 		func() error { return u.place(nic, egress, fromHost) },
 	)
+}
+
+// Set changes what the uplink is for, in place; no frame is lost by it. It must not be
+// called at once with itself, Close or Release.
+func (u *Uplink) Set(bridged, proxy bool) error {
+	next := u.fixed
+	if bridged {
+		next |= stateBridged
+	}
+	if proxy {
+		next |= stateProxy
+	}
+	// The NIC receives more before the programs make use of it, and less after.
+	err := u.member.join(bridged, proxy)
+	if err == nil {
+		err = setStates(u.states, next)
+	}
+	if err == nil {
+		err = u.member.leave(!bridged, !proxy)
+	}
+	if err == nil && !bridged {
+		err = u.forget()
+	}
+	if err != nil {
+		return fmt.Errorf("%s: set bridged %t, proxy %t: %w", u.device.Attrs().Name, bridged, proxy, err)
+	}
+	return nil
+}
+
+// forget removes all guests: once the NIC is bridged again, they may be elsewhere.
+func (u *Uplink) forget() error {
+	guests, err := u.Guests()
+	for _, mac := range guests {
+		err = errors.Join(err, u.SetGuest(mac, false))
+	}
+	return err
 }
 
 // leftGuests returns the map of the programs that an earlier process left, so that
@@ -91,24 +148,7 @@ func (u *Uplink) leftGuests() (*ebpf.Map, error) {
 			return m, nil
 		}
 	}
-	return newGuests()
-}
-
-// promiscuous makes the NIC receive the frames for guests, for as long as the
-// returned socket lives: the kernel ends it even after a crash. The socket itself
-// receives nothing, as it is bound to no protocol.
-func promiscuous(nic netlink.Link) (int, error) {
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-	if err == nil {
-		err = unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &unix.PacketMreq{
-			Ifindex: int32(nic.Attrs().Index), Type: unix.PACKET_MR_PROMISC,
-		})
-		if err == nil {
-			return fd, nil
-		}
-		unix.Close(fd)
-	}
-	return -1, fmt.Errorf("%s: make promiscuous: %w: CAP_NET_RAW is needed", nic.Attrs().Name, err)
+	return newMap(attachMapGuests, 0)
 }
 
 // Wire returns the queues towards the wire.
@@ -181,9 +221,6 @@ func (u *Uplink) Release() error {
 
 // release gives up what ends with the process anyway.
 func (u *Uplink) release() {
-	if u.promisc >= 0 {
-		unix.Close(u.promisc)
-		u.promisc = -1
-	}
+	u.member.close()
 	u.guests.Close()
 }

@@ -45,7 +45,7 @@ func newLab(t *testing.T) lab {
 // attach connects the uplink and the guest by a relay.
 func (l lab) attach(t *testing.T) (*Uplink, *relay) {
 	t.Helper()
-	u, err := AttachUplink("nic0", 1500)
+	u, err := AttachUplink(UplinkConfig{Name: "nic0", MTU: 1500, Bridged: true})
 	must(t, err)
 	d, err := AttachDevice("g0", 1500)
 	must(t, err)
@@ -183,7 +183,7 @@ func emit(device, dst, src string, n int) error {
 func TestUplinkSetGuest(t *testing.T) {
 	eachHook(t, func(t *testing.T) {
 		l := newLab(t)
-		u, err := AttachUplink("nic0", 1500)
+		u, err := AttachUplink(UplinkConfig{Name: "nic0", MTU: 1500, Bridged: true})
 		must(t, err)
 		defer u.Close()
 		wire := listen(t, &l.wire, "eth0")
@@ -269,7 +269,7 @@ func TestUplinkCloseLeavesNothing(t *testing.T) {
 	eachHook(t, func(t *testing.T) {
 		newLab(t)
 		before := state(t)
-		u, err := AttachUplink("nic0", 1500)
+		u, err := AttachUplink(UplinkConfig{Name: "nic0", MTU: 1500, Bridged: true})
 		must(t, err)
 		if s := state(t); !strings.Contains(s, "promisc 1") {
 			t.Errorf("the NIC is not promiscuous:\n%s", s)
@@ -287,7 +287,7 @@ func uplinkChild() error {
 	if os.Getenv("HOOK") == "tap.clsact" {
 		hooks = func() []hook { return []hook{clsact{}} }
 	}
-	u, err := AttachUplink("nic0", 1500)
+	u, err := AttachUplink(UplinkConfig{Name: "nic0", MTU: 1500, Bridged: true})
 	if err != nil {
 		return err
 	}
@@ -330,7 +330,7 @@ func TestUplinkCrashLosesNothing(t *testing.T) {
 		ping(t, &l.wire, 50, "10.7.0.30") // meanwhile the guest is there
 		crash(child)
 		ping(t, &l.wire, 50, "10.7.0.10")
-		u, err := AttachUplink("nic0", 1500)
+		u, err := AttachUplink(UplinkConfig{Name: "nic0", MTU: 1500, Bridged: true})
 		must(t, err)
 		if macs, err := u.Guests(); err != nil || len(macs) != 1 {
 			t.Errorf("guests after the crash: %v, %v, want the one there was", macs, err)

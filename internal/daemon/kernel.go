@@ -84,7 +84,7 @@ func (realKernel) AttachDevice(name string, mtu int) (attachment, error) {
 }
 
 func (realKernel) AttachUplink(nic string, mtu int) (uplink, error) {
-	u, err := tap.AttachUplink(nic, mtu)
+	u, err := tap.AttachUplink(tap.UplinkConfig{Name: nic, MTU: mtu, Bridged: true})
 	if err != nil {
 		return nil, err
 	}
