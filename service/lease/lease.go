@@ -79,26 +79,6 @@ type Lease struct {
 	Reserved bool      // by a reservation
 }
 
-// A Range is a span of addresses of one family, both ends included.
-type Range struct{ First, Last netip.Addr }
-
-// A Reservation is what one station always gets.
-type Reservation struct {
-	MAC      frame.MAC
-	Address  netip.Addr // IPv4; zero: none
-	Address6 netip.Addr // IPv6; zero: none
-	Name     string     // a label; empty: none
-}
-
-// Settings say which addresses a Book gives out.
-type Settings struct {
-	Ranges       []Range       // of either family
-	Exclude      []netip.Addr  // never given out: the gateway's
-	Reservations []Reservation // may lie outside the ranges
-	Quota        int           // addresses of one family that one port may keep from others, reserved ones not counted; 0: no limit
-	Quarantine   time.Duration // how long a declined address rests; 0: 10 minutes
-}
-
 // A Name is a host name and an address that it stands for.
 type Name struct {
 	Label   string
@@ -111,5 +91,6 @@ var (
 	ErrQuota     = errors.New("the port has as many addresses as it may")
 	ErrNotHere   = errors.New("the address is not one that this network gives to this client")
 	ErrTaken     = errors.New("the address is somebody else's")
+	ErrPace      = errors.New("the port asks for new leases too often")
 	ErrNoLease   = errors.New("there is no such lease")
 )
