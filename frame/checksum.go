@@ -64,3 +64,54 @@ func addSums(a, b uint16) uint16 {
 func UpdateChecksum(checksum, from, to uint16) uint16 {
 	return ^addSums(addSums(^checksum, ^from), to)
 }
+
+// A Change is what a change of some words adds to the one's complement sum of all:
+// the new words and the complements of the old (RFC 1624 3). Zero is none.
+type Change uint16
+
+// Word returns the change with that of one 16-bit word.
+func (c Change) Word(from, to uint16) Change {
+	return Change(addSums(uint16(c), addSums(^from, to)))
+}
+
+// Words returns the change with that of four words in a row.
+func (c Change) Words(from, to uint64) Change {
+	sum, carry := bits.Add64(^from, to, 0)
+	return Change(addSums(uint16(c), fold(sum+carry)))
+}
+
+// Update returns what an Internet checksum becomes, as UpdateChecksum does.
+func (c Change) Update(checksum uint16) uint16 { return ^addSums(^checksum, uint16(c)) }
+
+// AdjustTransport brings the packet's transport checksum up to date: pseudo is what
+// changes in the pseudo-header (addresses), own what changes in the header and what
+// follows. A partial checksum holds the sum of the pseudo-header only, which ports are
+// no part of. UDP without a checksum stays without one (RFC 768).
+//
+// Layers must be valid, and of TCP, UDP or ICMP the header whole.
+func (b *Buf) AdjustTransport(pseudo, own Change) {
+	l := &b.Layers
+	at := uint16(icmpChecksumAt)
+	switch l.Protocol {
+	case ProtocolTCP:
+		at = tcpChecksumAt
+	case ProtocolUDP:
+		at = udpChecksumAt
+	case ProtocolICMP:
+		pseudo = 0 // RFC 792: there is none
+	case ProtocolICMPv6:
+	default:
+		return
+	}
+	field := b.Bytes()[l.L4+at:]
+	checksum := binary.BigEndian.Uint16(field)
+	switch o := &b.Offload; {
+	case o.NeedsCsum && o.CsumStart == l.L4 && o.CsumOffset == at:
+		checksum = addSums(checksum, uint16(pseudo))
+	case l.Protocol != ProtocolUDP:
+		checksum = Change(addSums(uint16(pseudo), uint16(own))).Update(checksum)
+	case checksum != 0:
+		checksum = nonZero(Change(addSums(uint16(pseudo), uint16(own))).Update(checksum))
+	}
+	binary.BigEndian.PutUint16(field, checksum)
+}

@@ -113,3 +113,88 @@ func BenchmarkChecksum(bench *testing.B) {
 		})
 	}
 }
+
+// All addresses and both ports change, in whole and in partial checksums.
+func TestAdjustTransport(t *testing.T) {
+	for name, p := range map[string][]byte{
+		"TCP": frametest.TCP(a4, b4, frametest.Payload(99)), "TCP6": frametest.TCP(a6, b6, frametest.Payload(99)),
+		"UDP": frametest.UDP(a4, b4, frametest.Payload(99)), "UDP6": frametest.UDP(a6, b6, frametest.Payload(99)),
+		"ICMP": frametest.Ping(a4, b4, 7, 1), "ICMPv6": frametest.Ping(a6, b6, 7, 1),
+	} {
+		for _, partial := range []bool{false, true} {
+			if partial && (name == "ICMP" || name == "ICMPv6") {
+				continue // whole wherever it is made
+			}
+			t.Run(fmt.Sprintf("%s partial %v", name, partial), func(t *testing.T) {
+				b := frame.NewBufs(1)[0]
+				b.SetBytes(p)
+				b.Parse()
+				if partial {
+					startPartial(b)
+				}
+				var pseudo, own frame.Change
+				from, l := b.Bytes(), b.Layers
+				old := slices.Clone(from)
+				if l.Version == 4 {
+					copy(from[l.L3+12:], []byte{203, 0, 113, 255, 0xff, 0xff, 0, 1})
+					pseudo = pseudo.Words(binary.BigEndian.Uint64(old[l.L3+12:]), binary.BigEndian.Uint64(from[l.L3+12:]))
+					frame.IPv4(from[l.L3:]).UpdateChecksum()
+				} else {
+					copy(from[l.L3+8:], frametest.Payload(32))
+					for at := l.L3 + 8; at < l.L3+40; at += 8 {
+						pseudo = pseudo.Words(binary.BigEndian.Uint64(old[at:]), binary.BigEndian.Uint64(from[at:]))
+					}
+				}
+				if l.Protocol.HasPorts() {
+					h := frame.Ports(from[l.L4:])
+					h.SetSrc(h.Src() + 1)
+					h.SetDst(h.Dst() ^ 0xffff)
+					own = own.Word(frame.Ports(old[l.L4:]).Src(), h.Src()).Word(frame.Ports(old[l.L4:]).Dst(), h.Dst())
+				} else {
+					frame.ICMP(from[l.L4:]).SetID(0xffff)
+					own = own.Word(7, 0xffff)
+				}
+				b.AdjustTransport(pseudo, own)
+				b.Complete()
+				if err := frametest.Checksums(b.Bytes()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+}
+
+// startPartial makes the whole checksum of b a partial one.
+func startPartial(b *frame.Buf) {
+	p, l := b.Bytes(), b.Layers
+	o := frame.Offload{NeedsCsum: true, CsumStart: l.L4, CsumOffset: 6}
+	if l.Protocol == frame.ProtocolTCP {
+		o.CsumOffset = 16
+	}
+	n := len(p) - int(l.L4)
+	sum := uint16(0)
+	if l.Version == 4 {
+		sum = frame.IPv4(p[l.L3:]).PseudoSum(l.Protocol, n)
+	} else {
+		sum = frame.IPv6(p[l.L3:]).PseudoSum(l.Protocol, n)
+	}
+	binary.BigEndian.PutUint16(p[o.CsumStart+o.CsumOffset:], sum)
+	b.Offload = o
+}
+
+func TestAdjustTransportOfUDPChecksumZero(t *testing.T) {
+	b := frame.NewBufs(1)[0]
+	b.SetBytes(frametest.UDP(a4, b4, frametest.Payload(9)))
+	b.Parse()
+	field := b.Bytes()[b.Layers.L4+6:]
+	field[0], field[1] = 0, 0
+	b.AdjustTransport(5, 7)
+	if field[0] != 0 || field[1] != 0 {
+		t.Errorf("no checksum became %x", field[:2])
+	}
+	field[0], field[1] = 0x12, 0x34
+	b.AdjustTransport(0x1234, 0) // the sum of all becomes 0xffff, its complement zero
+	if field[0] != 0xff || field[1] != 0xff {
+		t.Errorf("checksum zero is sent as %x, want ffff", field[:2])
+	}
+}

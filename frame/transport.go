@@ -55,14 +55,35 @@ const (
 	udpLen        = 8
 	udpChecksumAt = 6
 	icmpLen       = 8 // of an echo message without its data
+
+	icmpChecksumAt = 2
 )
 
-// The TCP control bits (RFC 9293 3.1) that segmentation treats one by one.
+// The TCP control bits (RFC 9293 3.1) that are treated one by one.
 const (
 	TCPFin uint8 = 0x01
+	TCPSyn uint8 = 0x02
+	TCPRst uint8 = 0x04
 	TCPPsh uint8 = 0x08
+	TCPAck uint8 = 0x10
 	TCPCwr uint8 = 0x80
 )
+
+// Ports is a transport header that begins with ports (see Protocol.HasPorts), at
+// least 4 bytes. Setters leave the checksum to Buf.AdjustTransport.
+type Ports []byte
+
+// Src returns the source port.
+func (h Ports) Src() uint16 { return binary.BigEndian.Uint16(h) }
+
+// Dst returns the destination port.
+func (h Ports) Dst() uint16 { return binary.BigEndian.Uint16(h[2:]) }
+
+// SetSrc sets the source port.
+func (h Ports) SetSrc(p uint16) { binary.BigEndian.PutUint16(h, p) }
+
+// SetDst sets the destination port.
+func (h Ports) SetDst(p uint16) { binary.BigEndian.PutUint16(h[2:], p) }
 
 // TCP is a segment seen from its header on (RFC 9293), at least 20 bytes.
 type TCP []byte
@@ -72,6 +93,15 @@ func (h TCP) Seq() uint32 { return binary.BigEndian.Uint32(h[4:]) }
 
 // SetSeq sets the sequence number.
 func (h TCP) SetSeq(n uint32) { binary.BigEndian.PutUint32(h[4:], n) }
+
+// Ack returns the acknowledgment number, which means something with TCPAck only.
+func (h TCP) Ack() uint32 { return binary.BigEndian.Uint32(h[8:]) }
+
+// Window returns the receive window as it stands there, not scaled.
+func (h TCP) Window() uint16 { return binary.BigEndian.Uint16(h[14:]) }
+
+// Flags returns the control bits.
+func (h TCP) Flags() uint8 { return h[13] }
 
 // HeaderLen returns the length of the header with its options, in bytes.
 func (h TCP) HeaderLen() int { return int(h[12]>>4) * 4 }
@@ -93,3 +123,6 @@ func (h ICMP) Type() uint8 { return h[0] }
 
 // ID returns the identifier of an echo message.
 func (h ICMP) ID() uint16 { return binary.BigEndian.Uint16(h[4:]) }
+
+// SetID sets the identifier. The checksum is left to Buf.AdjustTransport.
+func (h ICMP) SetID(id uint16) { binary.BigEndian.PutUint16(h[4:], id) }
