@@ -6,8 +6,10 @@ set -eu
 # tool:package
 tests="ip:iproute2 tc:iproute2 ping:iputils-ping sysctl:procps setpriv:util-linux
 	qemu-system-x86_64:qemu-system-x86 busybox:busybox-static iperf3:iperf3 tshark:tshark ethtool:ethtool
+	udhcpc:udhcpc dhclient:isc-dhcp-client dhcpcd:dhcpcd-base /lib/systemd/systemd-networkd:systemd
+	dnsmasq:dnsmasq-base dig:bind9-dnsutils nft:nftables
 	ldd:libc-bin xz:xz-utils gcc:gcc shellcheck:shellcheck"
-peers="ovs-vswitchd:openvswitch-switch vde_switch:vde2 nft:nftables nsenter:util-linux"
+peers="ovs-vswitchd:openvswitch-switch vde_switch:vde2 slirp4netns:slirp4netns nsenter:util-linux"
 
 wanted=$tests
 [ "${1:-}" = bench ] && wanted="$tests $peers"

@@ -154,7 +154,7 @@ func TestStartSweepsWhatACrashLeft(t *testing.T) {
 	w.Edit("networks: [{name: lab, mode: isolated}]\n")
 	w.Start()
 	if after := h.snapshot(); after != before {
-		t.Errorf("after the start with another document:\n%s", difference(before, after))
+		t.Errorf("after the start with another document:\n%s", lab.Difference(before, after))
 	}
 	h.Reaches(h.hv, addresses(outside)[0])
 }

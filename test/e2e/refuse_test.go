@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"weft/test/lab"
 )
 
 var errNotYet = errors.New("not yet")
@@ -54,7 +56,7 @@ ports:
 				}
 			}
 			if after := h.snapshot(); after != before {
-				t.Errorf("left behind:\n%s", difference(before, after))
+				t.Errorf("left behind:\n%s", lab.Difference(before, after))
 			}
 		})
 	}

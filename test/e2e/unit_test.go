@@ -6,6 +6,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"weft/test/lab"
 )
 
 // The capabilities that the systemd unit leaves to weftd suffice for every type of
@@ -30,7 +32,7 @@ func TestUnitsCapabilitiesSuffice(t *testing.T) {
 	h.talksTo(15, h.out, h.hv, ct)
 	w.Stop()
 	if after := h.snapshot(); after != before {
-		t.Errorf("after the end:\n%s", difference(before, after))
+		t.Errorf("after the end:\n%s", lab.Difference(before, after))
 	}
 }
 

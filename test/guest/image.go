@@ -3,8 +3,10 @@ package guest
 import (
 	"bufio"
 	"bytes"
+	"embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,6 +23,11 @@ var modules = []string{
 	"failover", "net_failover", "virtio_ring", "virtio", "virtio_pci_legacy_dev",
 	"virtio_pci_modern_dev", "virtio_pci", "virtio_net", "virtio_console",
 }
+
+// etc is a guest's /etc.
+//
+//go:embed etc
+var etc embed.FS
 
 // An Image is what a guest boots.
 type Image struct {
@@ -116,12 +123,24 @@ dpkg-deb -x "$name"_*.deb unpacked`
 	return fetchKernel(dir)
 }
 
-// writeInitramfs packs busybox, iperf3, the agent and the virtio modules.
+// writeInitramfs packs busybox, iperf3, the agent, /etc and the virtio modules.
 func writeInitramfs(name, kernel, agent string) error {
 	var b bytes.Buffer
 	c := &cpioWriter{w: &b}
-	for _, d := range []string{"bin", "dev", "etc", "lib", "lib64", "modules", "proc", "sys", "tmp"} {
+	for _, d := range []string{"bin", "dev", "lib", "lib64", "modules", "proc", "sys", "tmp", "var", "var/run"} {
 		c.dir(d)
+	}
+	err := fs.WalkDir(etc, "etc", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			c.dir(path)
+			return err
+		}
+		body, err := etc.ReadFile(path)
+		c.file(path, body)
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	c.char("dev/console", 5, 1)
 	c.link("lib/x86_64-linux-gnu", ".")

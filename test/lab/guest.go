@@ -92,13 +92,21 @@ func (g *Guest) Addresses(dev string, addrs ...string) {
 	g.Run("ip link set %s up", dev)
 }
 
+// Configure has the guest get addresses, routes and resolvers for a device by itself, as
+// one does on which nothing is configured.
+func (g *Guest) Configure(dev string) {
+	g.lab.Helper()
+	g.Run("ifup %s", dev)
+	g.lab.configured(g, dev)
+}
+
 // Serve starts the server end of checked transfers.
 func (g *Guest) Serve() {
 	g.lab.Helper()
-	if _, err := g.Start(g.agent() + " serve " + transferPort); err != nil {
+	if _, err := g.Start(g.agent() + " serve :" + transferPort); err != nil {
 		g.lab.Fatalf("%v", err)
 	}
-	g.lab.listens(g)
+	g.lab.listens(g, transferPort)
 }
 
 func (g *Guest) agent() string { return "/bin/agent" }

@@ -43,7 +43,10 @@ type Lab struct {
 var labs atomic.Int32
 
 // tools are what a lab runs.
-var tools = []string{"ip", "tc", "ping", "qemu-system-x86_64", "busybox", "iperf3", "tshark", "ethtool", "setpriv"}
+var tools = []string{
+	"ip", "tc", "ping", "qemu-system-x86_64", "busybox", "iperf3", "tshark", "ethtool", "setpriv", "unshare",
+	"udhcpc", "dhclient", "dhcpcd", "/lib/systemd/systemd-networkd", "dnsmasq", "dig", "nft",
+}
 
 // New makes an empty lab. Without root or a tool the test is skipped; it fails if
 // WEFT_E2E_REQUIRED=1.

@@ -9,6 +9,7 @@ import (
 // The lab itself, with the kernel's bridge in the place of weft: what this test finds
 // broken is not weft's fault.
 func TestLab(t *testing.T) {
+	t.Parallel()
 	l := New(t)
 	hv, world := l.NS("hv"), l.NS("out")
 	l.Veth(hv, "nic", world, "eth0")

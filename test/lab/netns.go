@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +23,7 @@ import (
 type NS struct {
 	lab  *Lab
 	Name string // as ip-netns(8) knows it
+	own  string // folder of its own files, see Own; empty: none yet
 }
 
 // NS makes a namespace.
@@ -127,15 +129,20 @@ func (n *NS) Start(cmd *exec.Cmd) error {
 	return n.Do(cmd.Start)
 }
 
-// Sh runs a shell command in the namespace.
+// Sh runs a shell command in the namespace and returns what it says on standard output.
+// What it says on standard error is in the error only: ip(8) for one complains there
+// about namespaces of others and goes on.
 func (n *NS) Sh(ctx context.Context, command string) (string, error) {
-	var out bytes.Buffer
+	var out, complaints bytes.Buffer
 	cmd := exec.CommandContext(ctx, "sh", "-c", command)
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdout, cmd.Stderr = &out, &complaints
 	if err := n.Start(cmd); err != nil {
 		return "", err
 	}
 	err := cmd.Wait()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, bytes.TrimSpace(complaints.Bytes()))
+	}
 	return out.String(), err
 }
 
@@ -156,9 +163,9 @@ func (n *NS) Run(format string, args ...any) string {
 // call to end it earlier.
 func (n *NS) Background(name string, args ...string) (stop func()) {
 	n.lab.Helper()
-	var out bytes.Buffer
+	out := &syncBuffer{}
 	cmd := exec.Command(name, args...)
-	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.Stdout, cmd.Stderr = out, out
 	if err := n.Start(cmd); err != nil {
 		n.lab.Fatalf("%s: %s: %v", n.Name, name, err)
 	}
@@ -166,10 +173,9 @@ func (n *NS) Background(name string, args ...string) (stop func()) {
 	stop = func() {
 		if !ended {
 			ended = true
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
+			end(cmd)
 			if n.lab.Failed() {
-				n.lab.Logf("%s: %s: %s", n.Name, name, &out)
+				n.lab.Logf("%s: %s: %s", n.Name, name, out.tail())
 			}
 		}
 	}
@@ -177,11 +183,19 @@ func (n *NS) Background(name string, args ...string) (stop func()) {
 	return stop
 }
 
+// end ends a command: politely, since it may have children, and after a while by force.
+func end(cmd *exec.Cmd) {
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	force := time.AfterFunc(patience/4, func() { _ = cmd.Process.Kill() })
+	defer force.Stop()
+	_ = cmd.Wait()
+}
+
 // Serve starts the server end of checked transfers.
 func (n *NS) Serve() {
 	n.lab.Helper()
-	n.Background(n.agent(), "serve", transferPort)
-	n.lab.listens(n)
+	n.Background(n.agent(), "serve", ":"+transferPort)
+	n.lab.listens(n, transferPort)
 }
 
 func (n *NS) agent() string {

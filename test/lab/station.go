@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strconv"
 )
 
 // transferPort is where checked transfers are served.
-const transferPort = ":7000"
+const transferPort = "7000"
 
 // A Station is something with an address that runs commands: a NS or a Guest.
 type Station interface {
@@ -15,12 +16,16 @@ type Station interface {
 	agent() string
 }
 
-// listens waits until the station's server takes transfers.
-func (l *Lab) listens(s Station) {
+// listens waits until something at the station takes connections at the port.
+func (l *Lab) listens(s Station, port string) {
 	l.Helper()
-	l.Until("agent serves", func() error {
-		// State 0A is LISTEN, 1B58 is port 7000.
-		_, err := s.Sh(l.Context(), "grep -q ':1B58 .* 0A ' /proc/net/tcp6")
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		l.Fatalf("port %q: %v", port, err)
+	}
+	l.Until("port "+port+" is open", func() error {
+		// State 0A is LISTEN.
+		_, err := s.Sh(l.Context(), fmt.Sprintf("cat /proc/net/tcp /proc/net/tcp6 | grep -q ':%04X .* 0A '", number))
 		return err
 	})
 }
@@ -52,7 +57,7 @@ func (l *Lab) Transfers(from Station, addr string, size int) {
 	l.Helper()
 	ctx, cancel := l.limited()
 	defer cancel()
-	out, err := from.Sh(ctx, fmt.Sprintf("%s transfer %s %d", from.agent(), net.JoinHostPort(addr, transferPort[1:]), size))
+	out, err := from.Sh(ctx, fmt.Sprintf("%s transfer %s %d", from.agent(), net.JoinHostPort(addr, transferPort), size))
 	if err != nil {
 		l.Fatalf("transfer to %s: %v: %s", addr, err, out)
 	}
