@@ -43,6 +43,9 @@ func (h IPv4) FragmentOffset() int {
 	return int(binary.BigEndian.Uint16(h[6:])&ipv4FragmentOffset) * 8
 }
 
+// MoreFragments returns the bit that says that the packet is not its last fragment.
+func (h IPv4) MoreFragments() bool { return binary.BigEndian.Uint16(h[6:])&ipv4MoreFragments != 0 }
+
 // DF returns the bit that forbids to fragment the packet.
 func (h IPv4) DF() bool { return binary.BigEndian.Uint16(h[6:])&ipv4DontFragment != 0 }
 

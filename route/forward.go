@@ -1,0 +1,201 @@
+package route
+
+import (
+	"cmp"
+	"net/netip"
+
+	"weft/frame"
+)
+
+// route decides on one frame.
+func (t *turn) route(b *frame.Buf) {
+	// RFC 1812 5.3.4: what came in a frame for a group is not forwarded.
+	eth := frame.Ethernet(b.Bytes())
+	if eth.Dst() != t.in.MAC {
+		return
+	}
+	switch eth.Type() {
+	case frame.EtherTypeARP:
+		t.hearARP(b)
+	case frame.EtherTypeIPv4, frame.EtherTypeIPv6:
+		b.Parse()
+		if !sound(b) {
+			b.Drop(frame.DropBadPacket)
+			return
+		}
+		t.routePacket(b)
+	}
+}
+
+// routePacket decides on a frame with a sound packet.
+func (t *turn) routePacket(b *frame.Buf) {
+	src, dst := addresses(b)
+	switch j := t.v.judge(t.in, src, dst); j.verdict {
+	case leave:
+		t.hearNeighbor(b)
+	case drop:
+		t.refuse(b, j.reason, 0)
+	case forward:
+		t.forward(b, j.target, false)
+	case translate:
+		if hops(b) <= 1 || b.PacketLen() > t.v.minMTU {
+			t.translateOrRefuse(b, j.reason)
+		} else if d := t.translate(b, j.reason); d != nil {
+			t.forward(b, d, true)
+		}
+	}
+}
+
+// addresses returns source and destination of the packet.
+func addresses(b *frame.Buf) (src, dst netip.Addr) {
+	p := b.Bytes()[b.Layers.L3:]
+	if b.Layers.Version == 4 {
+		return frame.IPv4(p).Src(), frame.IPv4(p).Dst()
+	}
+	return frame.IPv6(p).Src(), frame.IPv6(p).Dst()
+}
+
+// hops returns the packet's time to live or hop limit.
+func hops(b *frame.Buf) uint8 {
+	p := b.Bytes()[b.Layers.L3:]
+	if b.Layers.Version == 4 {
+		return frame.IPv4(p).TTL()
+	}
+	return frame.IPv6(p).HopLimit()
+}
+
+// translate asks the translator for the packet's destination, and returns it if the
+// packet is to be forwarded there. If it is of no session, it ends for reason none, or
+// is the host's if that is zero.
+func (t *turn) translate(b *frame.Buf, none frame.Reason) *target {
+	if t.r.translator == nil {
+		b.Drop(none)
+		return nil
+	}
+	var ours bool
+	var why frame.Reason
+	if t.in.Outside {
+		ours, why = t.r.translator.Inbound(t.now, b)
+	} else {
+		ours, why = t.r.translator.Hairpin(t.now, b, t.in.Realm)
+	}
+	if !ours {
+		why = none
+	}
+	if why != 0 {
+		t.refuse(b, why, 0)
+	}
+	if !ours || why != 0 {
+		return nil
+	}
+	_, dst := addresses(b)
+	j := t.v.judgeTranslated(dst)
+	if j.verdict != forward {
+		b.Drop(j.reason)
+		return nil
+	}
+	return j.target
+}
+
+// translateOrRefuse is translate and forward for a packet that may turn out to be at
+// the end of its hops, or too long, for the host that it is translated to. The error is
+// to quote what was sent, so that is kept.
+func (t *turn) translateOrRefuse(b *frame.Buf, none frame.Reason) {
+	var sent [frame.EthernetLen + maxQuoted]byte
+	n := copy(sent[:], b.Bytes())
+	d := t.translate(b, none)
+	if d == nil {
+		return
+	}
+	if why := obstacle(b, d.iface.MTU); why != 0 {
+		copy(b.Bytes(), sent[:n])
+		b.Parse()
+		t.refuse(b, why, d.iface.MTU)
+		return
+	}
+	t.forward(b, d, true)
+}
+
+// obstacle returns what keeps the packet from a link with the given MTU, or zero.
+func obstacle(b *frame.Buf, mtu int) frame.Reason {
+	if hops(b) <= 1 {
+		return frame.DropTTLExpired // RFC 1812 5.3.1, RFC 8200 3
+	}
+	if b.PacketLen() > mtu && !divisible(b, mtu) {
+		return frame.DropTooBig
+	}
+	return 0
+}
+
+// forward sends the packet to its target. If it has been translated, its sender knows
+// it by other addresses and is told of nothing.
+func (t *turn) forward(b *frame.Buf, d *target, translated bool) {
+	out, cause := d.iface, b.In
+	if why := obstacle(b, out.MTU); why != 0 {
+		t.refuse(b, why, out.MTU)
+		return
+	}
+	_, dst := addresses(b)
+	hop := d.next(dst)
+	if translated {
+		t.ready(b, out)
+	}
+	mac := t.r.neighbors.lookup(t.now, out.Port, hop)
+	if mac == 0 {
+		var why frame.Reason
+		if mac, why = t.await(b, out, hop, cause); why != 0 {
+			t.lose(b, why, translated)
+			return
+		}
+	}
+	if !translated {
+		if t.in.Realm != 0 && out.Outside {
+			if why := t.masquerade(b, out); why != 0 {
+				t.refuse(b, why, 0)
+				return
+			}
+		}
+		t.ready(b, out)
+	}
+	t.r.address(b, out, mac)
+	t.r.fit(b, out.MTU)
+}
+
+func (t *turn) lose(b *frame.Buf, why frame.Reason, translated bool) {
+	if translated {
+		b.Drop(why)
+	} else {
+		t.refuse(b, why, 0)
+	}
+}
+
+// masquerade gives the packet a source that the outside knows.
+func (t *turn) masquerade(b *frame.Buf, out *iface) frame.Reason {
+	pool := cmp.Or(t.in.Pool, out.Pool)
+	if pool == 0 {
+		return frame.DropNATNoPort
+	}
+	return t.r.translator.Outbound(t.now, b, t.in.Realm, pool)
+}
+
+// ready does to the packet what each router on its way does, and has it leave by an
+// interface.
+func (t *turn) ready(b *frame.Buf, out *iface) {
+	p := b.Bytes()[b.Layers.L3:]
+	if b.Layers.Version == 4 {
+		frame.IPv4(p).DecrementTTL()
+	} else {
+		frame.IPv6(p).DecrementHopLimit()
+	}
+	if t.in.MTU != out.MTU && b.Layers.Protocol == frame.ProtocolTCP {
+		clampMSS(b, min(t.in.MTU, out.MTU))
+	}
+	b.In = out.Port
+}
+
+// address puts the Ethernet addresses of the next link on the frame.
+func (r *Router) address(b *frame.Buf, out *iface, mac frame.MAC) {
+	p := b.Bytes()
+	mac.Put(p)
+	out.MAC.Put(p[6:])
+}

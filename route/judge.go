@@ -1,0 +1,108 @@
+package route
+
+import (
+	"net/netip"
+	"slices"
+
+	"weft/frame"
+)
+
+// A verdict is what is done with a packet.
+type verdict uint8
+
+const (
+	leave     verdict = iota // it is for the host's stack, or the host's to forward
+	translate                // it may be for a session of the translator's, else it is the host's
+	forward                  // to its target
+	drop
+)
+
+// A judgement is what becomes of a packet by its addresses.
+type judgement struct {
+	verdict
+	reason frame.Reason // of drop; of translate: if the packet is of no session, and not the host's
+	target *target      // what the destination is; nil: nothing is known of it
+}
+
+// judge decides on a packet by its addresses alone: from interface in, not yet
+// translated.
+func (v *view) judge(in *iface, src, dst netip.Addr) judgement {
+	d := v.lookup(dst)
+	if d != nil {
+		switch d.kind {
+		case linkLocal, multicast:
+			return judgement{leave, 0, d}
+		case martian:
+			return judgement{drop, frame.DropMartian, d}
+		case broadcast:
+			// RFC 2644: a directed broadcast is not forwarded.
+			if d.iface == nil || d.iface == in {
+				return judgement{leave, 0, d}
+			}
+			return judgement{drop, frame.DropMartian, d}
+		}
+	}
+	if in.Outside {
+		return v.judgeOutside(src, d)
+	}
+	return v.judgeInside(in, src, d)
+}
+
+// judgeOutside decides on a packet from an uplink to d. What is not for an address
+// behind weft is left alone: the host may be somebody else's router.
+func (v *view) judgeOutside(src netip.Addr, d *target) judgement {
+	if d == nil || d.kind == routed && d.iface.Outside || d.kind == local && d.iface != nil {
+		return judgement{leave, 0, d}
+	}
+	if s := v.lookup(src); s != nil && (s.kind != routed || !s.iface.Outside) {
+		if d.kind == local {
+			return judgement{leave, 0, d} // the host has its own filter
+		}
+		return judgement{drop, frame.DropMartian, d}
+	}
+	switch {
+	case d.kind == local:
+		return judgement{translate, 0, d}
+	case d.kind == external:
+		return judgement{translate, frame.DropNATNoSession, d}
+	case d.iface.Realm != 0:
+		return judgement{drop, frame.DropNATNoSession, d}
+	}
+	return judgement{forward, 0, d}
+}
+
+// judgeInside decides on a packet from inside interface in to d.
+func (v *view) judgeInside(in *iface, src netip.Addr, d *target) judgement {
+	// The reverse path: RFC 1812 5.3.8, RFC 3704 2.2.
+	if s := v.lookup(src); s == nil || s.kind != routed || s.iface != in {
+		if d != nil && d.kind == local && s != nil && s.kind == linkLocal {
+			return judgement{leave, 0, d} // a solicitation, for one
+		}
+		return judgement{drop, frame.DropMartian, d}
+	}
+	switch {
+	case d == nil:
+		return judgement{drop, frame.DropNoRoute, nil}
+	case d.kind == local && (d.iface != nil || in.Realm == 0):
+		return judgement{leave, 0, d}
+	case d.kind == local:
+		return judgement{translate, 0, d}
+	case d.kind == external && in.Realm != 0:
+		return judgement{translate, frame.DropNATNoSession, d}
+	case d.kind == external:
+		return judgement{drop, frame.DropNATNoSession, d}
+	case d.iface.Outside || d.iface == in || slices.Contains(in.Reach, d.iface.Port):
+		return judgement{forward, 0, d}
+	}
+	return judgement{drop, frame.DropForbidden, d}
+}
+
+// judgeTranslated decides on a packet with the new destination that the translator gave
+// it: a host behind an inside interface. Who may reach it is the translator's to say.
+func (v *view) judgeTranslated(dst netip.Addr) judgement {
+	d := v.lookup(dst)
+	if d == nil || d.kind != routed || d.iface.Outside {
+		return judgement{drop, frame.DropNoRoute, d}
+	}
+	return judgement{forward, 0, d}
+}

@@ -1,0 +1,210 @@
+package route
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weft/frame"
+)
+
+const (
+	maxNeighbors     = 16384 // in all
+	maxPortNeighbors = 512   // that frames of one port of entry made: its stations, and those it looked for
+	buckets          = 8192  // a power of two
+
+	maxHeld      = 256       // packets that wait for neighbors, in all
+	maxWaiting   = 3         // for one neighbor
+	maxWaitBytes = 128 << 10 // for one neighbor
+
+	// RFC 4861 10, RFC 1122 2.3.2.1.
+	reachableTime = 30 * time.Second // a station's word is believed for so long
+	retransTimer  = time.Second      // between two requests for one address
+	maxSolicits   = 3
+	failedTime    = 3 * time.Second // how long one that did not answer is not asked again
+	unusedTime    = 5 * time.Minute // until a neighbor that nobody sends to is forgotten
+	refreshTime   = 20 * time.Second
+	lockTime      = time.Second // for so long after a station's word, another's for the same address is not believed
+)
+
+// A neighborState says how much is known of a neighbor.
+type neighborState uint8
+
+const (
+	incomplete neighborState = iota // asked for, and no answer yet
+	resolved
+	probed // resolved some time ago, and asked whether it still is there
+	failed // did not answer
+)
+
+// A neighbor is a station's address at an interface. Workers find it without a lock.
+type neighbor struct {
+	at   frame.PortID // the interface
+	addr netip.Addr
+	next atomic.Pointer[neighbor] // in its bucket
+	mac  atomic.Uint64            // zero unless it can be sent to
+	used atomic.Uint32            // when a packet was last for it, in seconds
+
+	// guarded by neighbors.mu:
+	place     int  // in neighbors.all
+	kernel    bool // the host's kernel knows it
+	state     neighborState
+	cause     frame.PortID  // port of entry of the frame that made it; zero: none
+	heard     time.Duration // when its station last spoke for it
+	confirmed time.Duration // when it last answered
+	asked     time.Duration // when it was last asked for; in state failed, when that was given up
+	tries     int           // requests since then
+	waiting   []*frame.Buf  // packets, as they came in, or ready but for the MAC of the destination
+	bytes     int           // of waiting
+}
+
+// neighbors is the table of all interfaces' neighbors (RFC 826, RFC 4861 5.1).
+type neighbors struct {
+	seed    [2]uint64
+	buckets [buckets]atomic.Pointer[neighbor]
+
+	mu     sync.Mutex           // for all that is not a look-up; before the locks behind Inject and Resolve
+	all    []*neighbor          // guarded by mu
+	caused map[frame.PortID]int // how many of all; guarded by mu
+	spare  []*frame.Buf         // to hold packets in; guarded by mu
+}
+
+func (t *neighbors) init() {
+	t.seed = [2]uint64{rand.Uint64(), rand.Uint64()}
+	t.caused = make(map[frame.PortID]int)
+	t.spare = frame.NewBufs(maxHeld)
+}
+
+// bucket returns where neighbors of the address are chained. The seed keeps guests from
+// choosing addresses that meet in one.
+func (t *neighbors) bucket(at frame.PortID, a netip.Addr) *atomic.Pointer[neighbor] {
+	v := a.As16()
+	hi, lo := bits.Mul64(
+		binary.LittleEndian.Uint64(v[:])^t.seed[0]^uint64(at)<<32,
+		binary.LittleEndian.Uint64(v[8:])^t.seed[1])
+	return &t.buckets[(hi^lo)&(buckets-1)]
+}
+
+// find returns the neighbor, or nil.
+func (t *neighbors) find(at frame.PortID, a netip.Addr) *neighbor {
+	for n := t.bucket(at, a).Load(); n != nil; n = n.next.Load() {
+		if n.addr == a && n.at == at {
+			return n
+		}
+	}
+	return nil
+}
+
+// lookup returns the address of a neighbor that a packet is for, or zero if it is not
+// known.
+func (t *neighbors) lookup(now time.Duration, at frame.PortID, a netip.Addr) frame.MAC {
+	n := t.find(at, a)
+	if n == nil {
+		return 0
+	}
+	if s := seconds(now); n.used.Load() != s {
+		n.used.Store(s)
+	}
+	return frame.MAC(n.mac.Load())
+}
+
+// seconds returns now in full seconds, from 1 on: 0 stands for never.
+func seconds(now time.Duration) uint32 { return uint32(now/time.Second) + 1 }
+
+// lastUsed returns when a packet was last for the neighbor, less a second at most.
+func (n *neighbor) lastUsed() time.Duration {
+	if s := n.used.Load(); s != 0 {
+		return time.Duration(s-1) * time.Second
+	}
+	return never
+}
+
+// never is long before anything.
+const never = -1 << 60
+
+// addLocked makes a neighbor because of a frame from port cause, or returns nil if
+// there are too many.
+func (t *neighbors) addLocked(at frame.PortID, a netip.Addr, cause frame.PortID) *neighbor {
+	if len(t.all) >= maxNeighbors || cause != 0 && t.caused[cause] >= maxPortNeighbors {
+		return nil
+	}
+	n := &neighbor{at: at, addr: a, place: len(t.all), cause: cause}
+	t.all = append(t.all, n)
+	if cause != 0 {
+		t.caused[cause]++
+	}
+	b := t.bucket(at, a)
+	n.next.Store(b.Load())
+	b.Store(n)
+	return n
+}
+
+// removeLocked forgets a neighbor and the packets that wait for it.
+func (t *neighbors) removeLocked(n *neighbor) {
+	t.discardLocked(n)
+	t.countLocked(n, 0)
+	for p := t.bucket(n.at, n.addr); ; p = &p.Load().next {
+		if p.Load() == n {
+			p.Store(n.next.Load())
+			break
+		}
+	}
+	last := t.all[len(t.all)-1]
+	t.all[n.place], last.place = last, n.place
+	t.all = slices.Delete(t.all, len(t.all)-1, len(t.all))
+}
+
+// countLocked counts the neighbor against another port, if there is room.
+func (t *neighbors) countLocked(n *neighbor, port frame.PortID) {
+	if n.cause == port || port != 0 && t.caused[port] >= maxPortNeighbors {
+		return
+	}
+	if n.cause != 0 {
+		if t.caused[n.cause]--; t.caused[n.cause] == 0 {
+			delete(t.caused, n.cause)
+		}
+	}
+	if n.cause = port; port != 0 {
+		t.caused[port]++
+	}
+}
+
+// holdLocked keeps a copy of a packet until the neighbor is known.
+func (t *neighbors) holdLocked(n *neighbor, b *frame.Buf) bool {
+	last := len(t.spare) - 1
+	if last < 0 || len(n.waiting) >= maxWaiting || n.bytes+b.Len() > maxWaitBytes {
+		return false
+	}
+	c := t.spare[last]
+	t.spare = t.spare[:last]
+	c.CopyFrom(b)
+	n.waiting = append(n.waiting, c)
+	n.bytes += b.Len()
+	return true
+}
+
+// discardLocked gives the packets' memory back.
+func (t *neighbors) discardLocked(n *neighbor) {
+	t.spare = append(t.spare, n.waiting...)
+	n.waiting, n.bytes = nil, 0
+}
+
+// forget removes the neighbors of the interfaces that are gone or that lead elsewhere.
+func (t *neighbors) forget(old, next *view) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	gone := func(at frame.PortID) bool {
+		was, is := old.byPort[at], next.byPort[at]
+		return was != nil && (is == nil || is.MAC != was.MAC || is.Outside != was.Outside)
+	}
+	for k := len(t.all) - 1; k >= 0; k-- {
+		if n := t.all[k]; gone(n.at) {
+			t.removeLocked(n)
+		}
+	}
+}

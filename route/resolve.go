@@ -1,0 +1,226 @@
+package route
+
+import (
+	"net/netip"
+	"time"
+
+	"weft/frame"
+)
+
+// maxAsked is how many neighbors are asked for in one Tick: what the switch takes of
+// injected frames is bounded.
+const maxAsked = 64
+
+// await has a packet wait for its next hop, which is not known, and asks for that. It
+// returns the next hop's MAC if it has just become known, else why the packet ends.
+func (t *turn) await(b *frame.Buf, out *iface, hop netip.Addr, cause frame.PortID) (frame.MAC, frame.Reason) {
+	ns := &t.r.neighbors
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	n := ns.find(out.Port, hop)
+	if n == nil {
+		if n = ns.addLocked(out.Port, hop, cause); n == nil {
+			return 0, frame.DropNeighborQueue
+		}
+		t.r.askLocked(t.now, out, n)
+	}
+	if mac := n.mac.Load(); mac != 0 {
+		return frame.MAC(mac), 0
+	}
+	if n.state == failed {
+		return 0, frame.DropNoNeighbor
+	}
+	if !ns.holdLocked(n, b) {
+		return 0, frame.DropNeighborQueue
+	}
+	return 0, frame.Taken
+}
+
+// askLocked sends one request for a neighbor: to itself if it was known, else to all.
+func (r *Router) askLocked(now time.Duration, i *iface, n *neighbor) {
+	n.asked = now
+	n.tries++
+	if i.Outside {
+		if r.resolve != nil {
+			r.resolve(n.at, n.addr)
+		}
+		return
+	}
+	from := i.asks(n.addr)
+	if !from.IsValid() {
+		return
+	}
+	r.scratch.mu.Lock()
+	defer r.scratch.mu.Unlock()
+	b, mac := r.scratch.bufs[0], frame.MAC(n.mac.Load())
+	switch {
+	case n.addr.Is6():
+		b.MakeSolicitation(mac, i.MAC, from, n.addr)
+	case mac == 0:
+		b.MakeARP(frame.Broadcast, frame.ARPRequest, i.MAC, from, n.addr)
+	default:
+		b.MakeARP(mac, frame.ARPRequest, i.MAC, from, n.addr)
+	}
+	r.inject(n.at, b)
+}
+
+// A word is what a station says of itself.
+type word struct {
+	addr     netip.Addr
+	mac      frame.MAC
+	asks     bool // in a request to us: we are going to answer it, so it is worth to be remembered
+	answers  bool // to us, or so that it need not be asked whether it is there
+	override bool // even if another station was known by the address
+}
+
+// hear takes a station's word, in a frame from a port, at an inside interface.
+func (t *turn) hear(w word, from frame.PortID) {
+	if w.mac == 0 || w.mac.IsGroup() {
+		return
+	}
+	create := w.asks && t.v.lookup(w.addr).onLink(t.in)
+	ns := &t.r.neighbors
+	if !create && ns.find(t.in.Port, w.addr) == nil {
+		return
+	}
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	n := ns.find(t.in.Port, w.addr)
+	if n == nil && create {
+		n = ns.addLocked(t.in.Port, w.addr, from)
+	}
+	if n == nil {
+		return
+	}
+	known := frame.MAC(n.mac.Load())
+	if known != 0 && known != w.mac {
+		if !w.override {
+			n.confirmed = min(n.confirmed, t.now-reachableTime) // RFC 4861 7.2.5: stale
+			return
+		}
+		if t.now-n.heard < lockTime {
+			return
+		}
+	}
+	ns.countLocked(n, from)
+	switch {
+	case w.answers:
+		n.confirmed, n.state, n.tries = t.now, resolved, 0
+	case known != w.mac:
+		n.confirmed, n.state, n.tries = t.now-reachableTime, resolved, 0
+	}
+	n.heard = t.now
+	n.mac.Store(uint64(w.mac))
+	t.r.releaseLocked(t.in, n)
+}
+
+// releaseLocked sends what waited for a neighbor on its way.
+func (r *Router) releaseLocked(out *iface, n *neighbor) {
+	for _, b := range n.waiting {
+		if b.In == n.at {
+			r.address(b, out, frame.MAC(n.mac.Load()))
+			if !r.fit(b, out.MTU) {
+				continue
+			}
+		}
+		r.inject(b.In, b)
+	}
+	r.neighbors.discardLocked(n)
+}
+
+// SetNeighbor says that the host's kernel knows a neighbor at an outside interface.
+func (r *Router) SetNeighbor(at frame.PortID, a netip.Addr, mac frame.MAC) {
+	if mac == 0 || mac.IsGroup() {
+		return
+	}
+	v, a := r.view.Load(), a.WithZone("")
+	ns := &r.neighbors
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	n := ns.find(at, a)
+	if n == nil {
+		if n = ns.addLocked(at, a, 0); n == nil {
+			return
+		}
+	}
+	ns.countLocked(n, 0)
+	n.kernel, n.state, n.tries = true, resolved, 0
+	n.mac.Store(uint64(mac))
+	if out := v.byPort[at]; out != nil {
+		r.releaseLocked(out, n)
+	}
+}
+
+// DeleteNeighbor says that the host's kernel no longer knows a neighbor at an outside
+// interface. If it is asked for at the time, that goes on.
+func (r *Router) DeleteNeighbor(at frame.PortID, a netip.Addr) {
+	ns := &r.neighbors
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if n := ns.find(at, a.WithZone("")); n != nil && n.kernel {
+		ns.removeLocked(n)
+	}
+}
+
+// Tick asks again for neighbors that did not answer, gives up those that still do not,
+// and forgets those that nobody uses. It is to be called every 100 ms, by one caller.
+func (r *Router) Tick(now time.Duration) {
+	t := turn{r: r, v: r.view.Load(), now: now}
+	ns := &r.neighbors
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	asked := 0
+	for k := len(ns.all) - 1; k >= 0; k-- {
+		n := ns.all[k]
+		i := t.v.byPort[n.at]
+		switch {
+		case i == nil && !n.kernel:
+			ns.removeLocked(n)
+		case i != nil && t.age(n) && asked < maxAsked:
+			asked++
+			r.askLocked(now, i, n)
+		}
+	}
+}
+
+// age ends what is due to end and reports whether the neighbor is to be asked for.
+func (t *turn) age(n *neighbor) bool {
+	ns := &t.r.neighbors
+	used := n.lastUsed()
+	switch {
+	case n.state == failed:
+		if t.now-n.asked >= failedTime {
+			ns.removeLocked(n)
+		}
+	case n.state == resolved && n.kernel:
+		return t.now-n.asked >= refreshTime && t.now-used < refreshTime
+	case n.state == resolved && t.now-max(n.heard, used) >= unusedTime:
+		ns.removeLocked(n)
+	case n.state == resolved:
+		if t.now-n.confirmed >= reachableTime && used >= n.confirmed {
+			n.state, n.tries = probed, 0
+			return true
+		}
+	case t.now-n.asked < retransTimer:
+	case n.tries < maxSolicits:
+		return true
+	case n.state == probed:
+		ns.removeLocked(n) // the next packet asks all for it
+	default:
+		t.fail(n)
+	}
+	return false
+}
+
+// fail gives a neighbor up that never answered, and tells who waited (RFC 1812 5.2.7.1,
+// RFC 4861 7.2.2).
+func (t *turn) fail(n *neighbor) {
+	n.state, n.asked = failed, t.now
+	for _, b := range n.waiting {
+		if in := t.v.byPort[b.Out]; b.In != n.at && in != nil {
+			about := turn{r: t.r, v: t.v, in: in, now: t.now}
+			about.refuse(b, frame.DropNoNeighbor, 0)
+		}
+	}
+	t.r.neighbors.discardLocked(n)
+}
