@@ -73,7 +73,7 @@ func attachable(l netlink.Link) error {
 	if at.EncapType != "ether" {
 		return fmt.Errorf("%s: it is no Ethernet device (%s)", at.Name, at.EncapType)
 	}
-	if m := parseMark(at.Alias); m.isCompanion() || m.role == roleHost {
+	if m := parseMark(at.Alias); m.isCompanion() || m.role == roleHost || m.role == roleGateway {
 		return fmt.Errorf("%s: %w: it is weft's own %s %s", at.Name, ErrBusy, m.role, m.of)
 	}
 	if at.MasterIndex == 0 {

@@ -17,6 +17,9 @@ import (
 )
 
 var children = map[string]func() error{
+	"reserve":          reserveChild,
+	"reserved already": reservedAlreadyChild,
+	"read only":        readOnlyChild,
 	"device": func() error {
 		if os.Getenv("HOOK") == "tap.clsact" {
 			hooks = func() []hook { return []hook{clsact{}} }

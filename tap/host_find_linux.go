@@ -26,6 +26,9 @@ func findHost(c HostConfig) (f foundHost, err error) {
 		return f, err
 	}
 	f.mark = mark{role: roleHost, of: c.Port}
+	if c.Gateway {
+		f.mark.role = roleGateway
+	}
 	if f.mark.home, err = here.inode(); err != nil {
 		here.close()
 		return f, err
@@ -51,10 +54,12 @@ func findHost(c HostConfig) (f foundHost, err error) {
 	if has || err != nil {
 		return f.closedIf(err)
 	}
-	if there, ok := findNamed(c.Name, f.mark); ok {
-		here.close()
-		f.at = there
-		return f, nil
+	if !c.Gateway {
+		if there, ok := findNamed(c.Name, f.mark); ok {
+			here.close()
+			f.at = there
+			return f, nil
+		}
 	}
 	if c.NetNS != "" {
 		f.name = companionName(roleHost, c.NetNS+"/"+c.Name)

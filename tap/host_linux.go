@@ -15,15 +15,37 @@ import (
 	"weft/frame"
 )
 
-// HostConfig describes a host port.
+// HostConfig describes a host port or a gateway.
 type HostConfig struct {
-	Name      string // of the TAP
-	Port      string
+	Name      string    // of the TAP
+	Port      string    // of a gateway: the network
 	MAC       frame.MAC // zero: the kernel's choice
 	Addresses []netip.Prefix
 	NetNS     string // namespace (ip-netns(8)) of the kernel side; "": the daemon's own
 	MTU       int    // bytes; 0: the kernel's default
 	Offloads  bool
+
+	// Gateway makes it the gateway of a network: its addresses are at once usable, and
+	// GatewayLinkLocal is one of them; the host believes nothing that guests say about
+	// routes and addresses, and says of itself that it is a router. It stays in the
+	// daemon's namespace.
+	Gateway bool
+}
+
+// wanted are the addresses the kernel side is to have.
+func (c HostConfig) wanted() []netip.Prefix {
+	if c.Gateway {
+		return append(slices.Clone(c.Addresses), GatewayLinkLocal)
+	}
+	return c.Addresses
+}
+
+// what names the port in errors.
+func (c HostConfig) what() string {
+	if c.Gateway {
+		return "gateway of " + c.Port
+	}
+	return "host port " + c.Port
 }
 
 // A Host is a TAP whose kernel side belongs to the host.
@@ -45,11 +67,15 @@ type Host struct {
 // OpenHost makes the TAP, gives its kernel side the address and namespace, and
 // opens its queue. One that an earlier process left is taken over wherever it is:
 // in the daemon's namespace, in c.NetNS, or in any named namespace it was moved to,
-// where it stays unless c.NetNS names another.
+// where it stays unless c.NetNS names another. A gateway is looked for in the daemon's
+// namespace only.
 func OpenHost(c HostConfig) (*Host, error) {
+	if c.Gateway && c.NetNS != "" {
+		return nil, fmt.Errorf("%s: it cannot be in namespace %s: its addresses must be the daemon's own", c.what(), c.NetNS)
+	}
 	f, err := findHost(c)
 	if err != nil {
-		return nil, fmt.Errorf("host port %s: %w", c.Port, err)
+		return nil, fmt.Errorf("%s: %w", c.what(), err)
 	}
 	defer f.at.close()
 	h := &Host{keep: -1, mark: f.mark}
@@ -75,7 +101,7 @@ func OpenHost(c HostConfig) (*Host, error) {
 	default:
 		err = errors.Join(err, h.Close())
 	}
-	return nil, fmt.Errorf("host port %s: %w", c.Port, err)
+	return nil, fmt.Errorf("%s: %w", c.what(), err)
 }
 
 // settle gives the kernel side what c says. A device that weft has just made has
@@ -104,7 +130,12 @@ func (h *Host) settle(c HostConfig, fresh bool) error {
 			return fmt.Errorf("set MAC %s: %w", c.MAC, explain(err))
 		}
 	}
-	if err := h.address(at, l, c.Addresses, fresh); err != nil {
+	if c.Gateway {
+		if err := h.becomeGateway(at, l); err != nil {
+			return err
+		}
+	}
+	if err := h.address(at, l, c, fresh); err != nil {
 		return err
 	}
 	if err := at.LinkSetUp(l); err != nil {
@@ -172,7 +203,8 @@ func (h *Host) where() (place, netlink.Link, error) {
 
 // address makes the addresses those of want. Others go if weft gave them; of a TAP
 // that was left it is not known who did, and they go if the port has any address.
-func (h *Host) address(at place, l netlink.Link, want []netip.Prefix, fresh bool) error {
+func (h *Host) address(at place, l netlink.Link, c HostConfig, fresh bool) error {
+	want := c.wanted()
 	have, err := dump(func() ([]netlink.Addr, error) { return at.AddrList(l, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("list addresses: %w", err)
@@ -191,7 +223,10 @@ func (h *Host) address(at place, l netlink.Link, want []netip.Prefix, fresh bool
 	}
 	for _, p := range want {
 		a := netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
-		if err := at.AddrReplace(l, &a); err != nil {
+		if c.Gateway {
+			a.Flags = unix.IFA_F_NODAD
+		}
+		if err := at.AddrReplace(l, &a); err != nil && (p != GatewayLinkLocal || !withoutIPv6(err)) {
 			return fmt.Errorf("add address %s: %w", p, explain(err))
 		}
 	}
@@ -209,20 +244,20 @@ func (h *Host) Update(c HostConfig) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	old := h.config
-	if c.Name != old.Name || c.Port != old.Port || c.NetNS != old.NetNS || c.Offloads != old.Offloads || c.MAC != old.MAC {
-		return fmt.Errorf("host port %s: only addresses and MTU change in place", old.Port)
+	if c.Name != old.Name || c.Port != old.Port || c.NetNS != old.NetNS || c.Offloads != old.Offloads || c.MAC != old.MAC || c.Gateway != old.Gateway {
+		return fmt.Errorf("%s: only addresses and MTU change in place", old.what())
 	}
 	at, l, err := h.where()
 	if err != nil {
-		return fmt.Errorf("host port %s: %w", c.Port, err)
+		return fmt.Errorf("%s: %w", c.what(), err)
 	}
 	defer at.close()
 	err = inOrder(
 		func() error { return setUpTAP(at.Handle, l, h.mark, c.MTU) },
-		func() error { return h.address(at, l, c.Addresses, false) },
+		func() error { return h.address(at, l, c, false) },
 	)
 	if err != nil {
-		return fmt.Errorf("host port %s: %w", c.Port, err)
+		return fmt.Errorf("%s: %w", c.what(), err)
 	}
 	h.config = c
 	return nil

@@ -17,6 +17,7 @@ type role string
 const (
 	rolePort          role = "port"              // a TAP for a hypervisor
 	roleHost          role = "host port"         // a TAP whose kernel side is the host's
+	roleGateway       role = "gateway of"        // of a network; a TAP as a host port's
 	roleCompanion     role = "companion of"      // of a device
 	roleWireCompanion role = "wire companion of" // of an uplink, towards the wire
 	roleHostCompanion role = "host companion of" // of an uplink, towards the host
@@ -26,9 +27,9 @@ const (
 // the next process knows after a crash.
 type mark struct {
 	role   role
-	of     string // name of the port; of the device, for companions
+	of     string // name of the port; of the network, for gateways; of the device, for companions
 	qdisc  bool   // companions: weft also made the clsact qdisc of the device
-	home   uint64 // host ports: inode of the daemon's namespace, wherever they are moved
+	home   uint64 // host ports and gateways: inode of the daemon's namespace, wherever they are moved
 	absent bool   // the device carries no mark: weft did not make it
 }
 
@@ -51,7 +52,7 @@ func (m mark) String() string {
 
 // isCompanion reports the roles that go with a device that weft did not make.
 func (m mark) isCompanion() bool {
-	return !m.absent && m.role != rolePort && m.role != roleHost
+	return !m.absent && m.role != rolePort && m.role != roleHost && m.role != roleGateway
 }
 
 func parseMark(alias string) mark {
@@ -62,7 +63,7 @@ func parseMark(alias string) mark {
 	rest, qdisc := strings.CutSuffix(rest, markQdisc)
 	rest, inode, _ := strings.Cut(rest, markHome)
 	home, _ := strconv.ParseUint(inode, 10, 64)
-	for _, r := range []role{rolePort, roleHost, roleCompanion, roleWireCompanion, roleHostCompanion} {
+	for _, r := range []role{rolePort, roleHost, roleGateway, roleCompanion, roleWireCompanion, roleHostCompanion} {
 		if of, ok := strings.CutPrefix(rest, string(r)+" "); ok {
 			return mark{role: r, of: of, qdisc: qdisc, home: home}
 		}

@@ -6,6 +6,7 @@ func TestMarkRoundTrip(t *testing.T) {
 	for _, m := range []mark{
 		{role: rolePort, of: "vm1"},
 		{role: roleHost, of: "mgmt", home: 4026531840},
+		{role: roleGateway, of: "default", home: 4026531840},
 		{role: roleCompanion, of: "vm1"},
 		{role: roleCompanion, of: "vm1", qdisc: true},
 		{role: roleWireCompanion, of: "eth0", qdisc: true},

@@ -16,6 +16,7 @@ const (
 	MadeTAP      Use = iota // Create made it
 	MadeHostPort            // OpenHost made it
 	Attached                // AttachDevice or AttachUplink attached to it
+	MadeGateway             // OpenHost made it, for a gateway
 )
 
 // Sweep removes what an earlier process left and keep does not name, by device and
@@ -85,7 +86,7 @@ func (s *sweep) companion(l netlink.Link) {
 }
 
 // programs takes weft's programs off all devices that are not kept, whether their
-// companions were still there or not.
+// companions were still there or not. That of a gateway goes with it.
 func (s *sweep) programs(all []netlink.Link) {
 	withClsact, err := clsactDevices()
 	if err != nil {
@@ -94,15 +95,15 @@ func (s *sweep) programs(all []netlink.Link) {
 	for _, l := range all {
 		m := parseMark(l.Attrs().Alias)
 		name := l.Attrs().Name
-		if m.isCompanion() || s.keep(name, Attached) || !s.qdisc[name] && !programmed(l, withClsact) {
+		if m.isCompanion() || m.role == roleGateway || s.keep(name, Attached) || !s.qdisc[name] && !programmed(l, withClsact) {
 			continue
 		}
 		s.did(removePrograms(l, s.qdisc[name]), "programs of %s", name)
 	}
 }
 
-// moved removes the host ports that were moved to named namespaces. Those of the
-// daemon of another namespace are not ours.
+// moved removes the host ports that were moved to named namespaces, and gateways, which
+// have no business there. Those of the daemon of another namespace are not ours.
 func (s *sweep) moved() {
 	here, err := openPlace("")
 	if err != nil {
@@ -121,7 +122,7 @@ func (s *sweep) moved() {
 			s.errs = append(s.errs, fmt.Errorf("namespace %s: list links: %w", name, err))
 		}
 		for _, l := range links {
-			if m := parseMark(l.Attrs().Alias); m.role == roleHost && m.home == home {
+			if m := parseMark(l.Attrs().Alias); (m.role == roleHost || m.role == roleGateway) && m.home == home {
 				s.port(p.Handle, l, name)
 			}
 		}
@@ -132,11 +133,11 @@ func (s *sweep) moved() {
 func (s *sweep) port(h *netlink.Handle, l netlink.Link, namespace string) {
 	m := parseMark(l.Attrs().Alias)
 	name := l.Attrs().Name
-	made := MadeTAP
-	if m.role == roleHost {
-		made = MadeHostPort
+	if m.absent || m.isCompanion() || hasCarrier(l.Attrs()) {
+		return
 	}
-	if m.absent || m.isCompanion() || s.keep(name, made) || hasCarrier(l.Attrs()) {
+	stray := m.role == roleGateway && namespace != ""
+	if !stray && s.keep(name, map[role]Use{rolePort: MadeTAP, roleHost: MadeHostPort, roleGateway: MadeGateway}[m.role]) {
 		return
 	}
 	where := ""
