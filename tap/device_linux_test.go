@@ -17,6 +17,8 @@ import (
 )
 
 var children = map[string]func() error{
+	"gateway":          gatewayChild,
+	"no settings":      gatewayReadOnlyChild,
 	"reserve":          reserveChild,
 	"reserved already": reservedAlreadyChild,
 	"read only":        readOnlyChild,
