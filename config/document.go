@@ -3,12 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
-
-	"github.com/goccy/go-yaml/ast"
 )
 
 // ErrNotFound says that a document has no network or port of that name.
@@ -39,7 +36,10 @@ func (d *Document) Bytes() []byte { return d.data }
 func (d *Document) Config() *Config { return d.cfg }
 
 // SetNetwork sets keys of the network name, which is added at the end if it is not
-// there. A nil value removes the key. The error is Faults.
+// there. A nil value removes the key. A key with dots reaches into a mapping:
+// dhcp.lease. A key that ends in + adds to a list, one that ends in - removes from it
+// what equals the value, or has what the value has: "forwards-": {"port": 2222}.
+// The error is Faults.
 func (d *Document) SetNetwork(name string, values map[string]any) error {
 	return d.set("networks", reflect.TypeFor[Network](), name, values)
 }
@@ -81,47 +81,42 @@ func (d *Document) find(list, name string) int {
 
 func (d *Document) set(list string, t reflect.Type, name string, values map[string]any) error {
 	i := d.find(list, name)
-	texts, err := renderAll(t, values)
+	edits, err := editsOf(t, values)
 	if err != nil {
 		return Faults{{Path: fmt.Sprintf("%s[%s]", list, name), Text: err.Error()}}
 	}
 	if i < 0 {
-		return d.add(list, t, name, texts)
+		return d.add(list, name, edits)
 	}
-	for one, many := range single[t] {
-		_, sets := texts[one]
-		if texts[many] != "" && !sets {
-			texts[one] = "" // uplinks: takes the place of uplink:, and the reverse
-		}
-		if _, sets := texts[many]; texts[one] != "" && !sets {
-			texts[many] = ""
-		}
+	changes, err := d.changes(list, i, t, edits)
+	if err != nil {
+		return err
 	}
-	data := d.data
-	want := treeOf(data)
-	for _, key := range ordered(t, texts) {
-		want.put(list, i, key, texts[key])
-		if data, err = setKey(data, list, i, key, texts[key]); err != nil {
+	data, want := d.data, treeOf(d.data)
+	for _, c := range changes {
+		want.change(list, i, c)
+		if data, err = c.apply(data, list, i); err != nil {
 			return Faults{{Path: index(list, i), Value: name, Text: err.Error()}}
 		}
 	}
 	return d.accept(data, want, index(list, i), name)
 }
 
-func (d *Document) add(list string, t reflect.Type, name string, texts map[string]string) error {
+func (d *Document) add(list, name string, edits []edit) error {
 	path := index(list, len(d.cfg.Networks))
 	if list == "ports" {
 		path = index(list, len(d.cfg.Ports))
 	}
-	if other, ok := texts["name"]; ok && other != quote(name) {
-		return Faults{{Path: path + ".name", Value: other, Text: fmt.Sprintf("%s is not the name %q that the new entry is to have", other, name)}}
+	for _, e := range edits {
+		switch {
+		case len(e.drop) > 0:
+			return Faults{{Path: path + "." + dotted(e.path), Value: name, Text: "a new entry has nothing to be removed"}}
+		case e.path[0] == "name" && e.text != quote(name):
+			return Faults{{Path: path + ".name", Value: e.text, Text: fmt.Sprintf("%s is not the name %q that the new entry is to have", e.text, name)}}
+		}
 	}
-	texts["name"] = quote(name)
-	maps.DeleteFunc(texts, func(_, text string) bool { return text == "" })
-	var fields []field
-	for _, key := range ordered(t, texts) {
-		fields = append(fields, field{key, texts[key]})
-	}
+	fields := slices.DeleteFunc(newFields(edits, 0), func(f field) bool { return f.key == "name" })
+	fields = slices.Insert(fields, 0, field{"name", quote(name)})
 	data, err := addEntry(d.data, list, fields)
 	if err != nil {
 		return Faults{{Path: path, Value: name, Text: err.Error()}}
@@ -157,111 +152,4 @@ func (d *Document) accept(data []byte, want tree, path, name string) error {
 	}
 	d.data, d.cfg = data, cfg
 	return nil
-}
-
-// renderAll writes the values as YAML; "" stands for a key to remove.
-func renderAll(t reflect.Type, values map[string]any) (map[string]string, error) {
-	texts := make(map[string]string, len(values)+1)
-	for key, v := range values {
-		if isNothing(v) {
-			texts[key] = ""
-			continue
-		}
-		text, err := render(t, key, v)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", key, err)
-		}
-		texts[key] = text
-	}
-	return texts, nil
-}
-
-// ordered returns the keys of texts in the order of struct type t, unknown ones last.
-func ordered(t reflect.Type, texts map[string]string) []string {
-	known := keys(t)
-	place := func(key string) int {
-		if i := slices.Index(known, key); i >= 0 {
-			return i
-		}
-		return len(known)
-	}
-	return slices.SortedFunc(maps.Keys(texts), func(a, b string) int {
-		if d := place(a) - place(b); d != 0 {
-			return d
-		}
-		return strings.Compare(a, b)
-	})
-}
-
-// A tree is what a document says, without its form: the top keys and below them
-// strings for scalars, []any, map[string]any, and ref for aliases.
-type tree map[string]any
-
-type ref string
-
-func treeOf(data []byte) tree {
-	root, _ := syntax(data)
-	t, ok := branch(root).(map[string]any)
-	if !ok {
-		return tree{}
-	}
-	maps.DeleteFunc(t, func(_ string, v any) bool { list, ok := v.([]any); return v == nil || ok && len(list) == 0 })
-	return t
-}
-
-func branch(n ast.Node) any {
-	switch n := n.(type) {
-	case nil, *ast.NullNode:
-		return nil
-	case *ast.MappingNode:
-		m := map[string]any{}
-		for _, mv := range n.Values {
-			key, _ := scalar(mv.Key)
-			m[key] = branch(mv.Value)
-		}
-		return m
-	case *ast.SequenceNode:
-		list := make([]any, len(n.Values))
-		for i, v := range n.Values {
-			list[i] = branch(v)
-		}
-		return list
-	case *ast.AliasNode:
-		return ref(n.Value.GetToken().Value)
-	case *ast.AnchorNode:
-		return []any{ref(n.Name.GetToken().Value), branch(n.Value)}
-	}
-	s, _ := scalar(n)
-	return s
-}
-
-// valueOf returns the tree of a rendered value.
-func valueOf(text string) any { return treeOf([]byte("v: [" + text + "]"))["v"].([]any)[0] }
-
-func (t tree) entries(list string) []any { l, _ := t[list].([]any); return l }
-
-func (t tree) put(list string, i int, key, text string) {
-	if entries := t.entries(list); i < len(entries) {
-		if entry, ok := entries[i].(map[string]any); ok && text == "" {
-			delete(entry, key)
-		} else if ok {
-			entry[key] = valueOf(text)
-		}
-	}
-}
-
-func (t tree) add(list string, fields []field) {
-	entry := map[string]any{}
-	for _, f := range fields {
-		entry[f.key] = valueOf(f.text)
-	}
-	t[list] = append(t.entries(list), entry)
-}
-
-func (t tree) remove(list string, i int) {
-	if left := slices.Delete(t.entries(list), i, i+1); len(left) > 0 {
-		t[list] = left
-	} else {
-		delete(t, list)
-	}
 }

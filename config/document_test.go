@@ -48,10 +48,12 @@ func change(was, is string) string {
 	return out.String()
 }
 
-var edits = []struct {
+type namedEdit struct {
 	name string
 	do   func(d *config.Document) error
-}{
+}
+
+var edits = []namedEdit{
 	{"set a value, block", func(d *config.Document) error { return d.SetNetwork("lan", values{"mtu": 9000}) }},
 	{"set a value, flow", func(d *config.Document) error { return d.SetPort("vm1", values{"owner": "root"}) }},
 	{"set a quoted value", func(d *config.Document) error { return d.SetPort("vm1", values{"mac": "52:54:00:00:00:99"}) }},
@@ -128,28 +130,30 @@ var edits = []struct {
 }
 
 func TestDocumentEditsKeepTheRest(t *testing.T) {
-	text, err := os.ReadFile("testdata/edit/rich.yaml")
-	if err != nil {
-		t.Fatal(err)
+	for file, edits := range map[string][]namedEdit{"rich": edits, "gateway": gatewayEdits} {
+		text, err := os.ReadFile("testdata/edit/" + file + ".yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		for _, e := range edits {
+			d := mustDocument(t, string(text))
+			before := d.Config()
+			err := e.do(d)
+			fmt.Fprintf(&out, "== %s\n", e.name)
+			if err == nil {
+				out.WriteString(change(string(text), string(d.Bytes())))
+				continue
+			}
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				fmt.Fprintf(&out, "! %s\n", line)
+			}
+			if string(d.Bytes()) != string(text) || d.Config() != before {
+				t.Errorf("%s: failed and changed the document", e.name)
+			}
+		}
+		golden(t, "testdata/edit/"+file+".want", out.String())
 	}
-	var out strings.Builder
-	for _, e := range edits {
-		d := mustDocument(t, string(text))
-		before := d.Config()
-		err := e.do(d)
-		fmt.Fprintf(&out, "== %s\n", e.name)
-		if err == nil {
-			out.WriteString(change(string(text), string(d.Bytes())))
-			continue
-		}
-		for line := range strings.SplitSeq(err.Error(), "\n") {
-			fmt.Fprintf(&out, "! %s\n", line)
-		}
-		if string(d.Bytes()) != string(text) || d.Config() != before {
-			t.Errorf("%s: failed and changed the document", e.name)
-		}
-	}
-	golden(t, "testdata/edit/rich.want", out.String())
 }
 
 func TestDocumentEditsTheText(t *testing.T) {
@@ -261,11 +265,27 @@ func TestDocumentDeleteOfTheUnknownIsErrNotFound(t *testing.T) {
 // A document written from nothing by edits says what the edits said.
 func rewrite(t *testing.T, c *config.Config) *config.Document {
 	t.Helper()
-	d := mustDocument(t, fmt.Sprintf("switch: {workers: %d, stations: %d}\n", c.Switch.Workers, c.Switch.Stations))
-	for _, n := range c.Networks {
+	d := mustDocument(t, fmt.Sprintf("switch: {workers: %d, stations: %d, sessions: %d}\n", c.Switch.Workers, c.Switch.Stations, c.Switch.Sessions))
+	for _, n := range c.Networks { // reach names networks, so they come first
 		v := values{"mode": n.Mode, "mtu": n.MTU, "ageing": n.Ageing, "stations": n.Stations, "uplinks": n.Uplinks}
+		if n.Mode.HasGateway() {
+			maps.Copy(v, values{"subnets": n.Subnets, "dhcp": n.DHCP, "dns": n.DNS, "routes": n.Routes})
+		}
+		switch n.Mode {
+		case config.ModeNAT:
+			maps.Copy(v, values{"nat": n.NAT, "forwards": n.Forwards})
+		case config.ModeRouted:
+			v["proxy"] = n.Proxy
+		}
 		if err := d.SetNetwork(n.Name, v); err != nil {
 			t.Fatalf("network %+v: %v\n%s", n, err, d.Bytes())
+		}
+	}
+	for _, n := range c.Networks {
+		if n.Mode.HasGateway() {
+			if err := d.SetNetwork(n.Name, values{"reach": n.Reach}); err != nil {
+				t.Fatalf("network %+v: %v\n%s", n, err, d.Bytes())
+			}
 		}
 	}
 	for _, p := range c.Ports {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -9,11 +10,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// A field is a key with its value written as YAML.
-type field struct{ key, text string }
-
-// setKey gives a key of an entry the value text, or removes the key if text is "".
-func setKey(data []byte, list string, i int, key, text string) ([]byte, error) {
+// apply does the change to entry i of a list of a document.
+func (c change) apply(data []byte, list string, i int) ([]byte, error) {
 	s, err := newSource(data)
 	if err != nil {
 		return nil, err
@@ -22,18 +20,76 @@ func setKey(data []byte, list string, i int, key, text string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	mv := pairOf(m, key)
+	switch c.op {
+	case opAdd:
+		return s.addItem(find(m, c.path), c.text)
+	case opDrop:
+		return s.dropItem(find(m, c.path), c.item)
+	}
+	return s.setKey(m, c.path, c.text)
+}
+
+// setKey gives the key at path below m the value text, or removes it if text is "".
+func (s *source) setKey(m *ast.MappingNode, path []string, text string) ([]byte, error) {
+	m, around, path, err := descend(m, path)
+	if err != nil {
+		return nil, err
+	}
+	for text != "" && len(path) > 1 { // what is around it is not there yet
+		last := len(path) - 1
+		path, text = path[:last], flowText([]field{{path[last], text}})
+	}
+	mv := pairOf(m, path[0])
 	switch {
-	case mv == nil && text == "":
-		return data, nil
+	case len(path) > 1, mv == nil && text == "":
+		return s.data, nil
 	case mv == nil:
-		return s.addKey(m, field{key, text})
+		return s.addKey(m, field{path[0], text})
+	case text == "" && around != nil && len(m.Values) == 1 && !m.IsFlowStyle:
+		return s.changeKey(around, "{}") // null would mean left out
 	case text == "":
 		return s.cutKey(m, slices.Index(m.Values, mv))
 	case reflect.DeepEqual(branch(mv.Value), valueOf(text)) && !retyped(mv.Value, text):
-		return data, nil
+		return s.data, nil
 	}
 	return s.changeKey(mv, text)
+}
+
+// descend returns the innermost mapping on the way to path that the document has, the
+// pair whose value it is if that is below m, and what is left of the path.
+func descend(m *ast.MappingNode, path []string) (in *ast.MappingNode, around *ast.MappingValueNode, rest []string, err error) {
+	for len(path) > 1 {
+		mv := pairOf(m, path[0])
+		if mv == nil && merges(m) {
+			return nil, nil, nil, fmt.Errorf("%s may come from another entry by <<, which an edit would hide (change the file with an editor)", path[0])
+		}
+		if mv == nil || mv.Value.Type() == ast.NullType {
+			break
+		}
+		v, ok := mv.Value.(*ast.MappingNode)
+		if !ok {
+			if _, one := scalar(mv.Value); one {
+				return nil, nil, nil, fmt.Errorf("%s is one value, without keys below it", path[0])
+			}
+			return nil, nil, nil, shared(mv.Value)
+		}
+		m, around, path = v, mv, path[1:]
+	}
+	return m, around, path, nil
+}
+
+// find returns the pair at path below m, or nil.
+func find(m *ast.MappingNode, path []string) *ast.MappingValueNode {
+	in, _, rest, err := descend(m, path)
+	if err != nil || len(rest) > 1 {
+		return nil
+	}
+	return pairOf(in, rest[0])
+}
+
+// merges reports whether m takes keys from elsewhere: <<.
+func merges(m *ast.MappingNode) bool {
+	return slices.ContainsFunc(m.Values, func(mv *ast.MappingValueNode) bool { return mv.Key.IsMergeKey() })
 }
 
 // retyped reports whether text turns a quoted number into a number, or the reverse.
@@ -55,6 +111,10 @@ func (s *source) changeKey(mv *ast.MappingValueNode, text string) ([]byte, error
 		if !n.IsFlowStyle {
 			return s.changeList(mv, n, text)
 		}
+	case *ast.MappingNode:
+		if !n.IsFlowStyle {
+			return s.changeBlock(mv, text)
+		}
 	}
 	at, err := s.value(mv)
 	if err != nil {
@@ -66,56 +126,27 @@ func (s *source) changeKey(mv *ast.MappingValueNode, text string) ([]byte, error
 	return s.splice(at, text), nil
 }
 
-// changeList rewrites a list in block style. Items that stay keep their lines with
-// all comments; of items that go, the comments above them stay, on top.
-func (s *source) changeList(mv *ast.MappingValueNode, seq *ast.SequenceNode, text string) ([]byte, error) {
-	root, _ := syntax([]byte("v: " + text))
-	v := pairOf(root.(*ast.MappingNode), "v").Value
-	items, ok := v.(*ast.SequenceNode)
-	at, err := s.value(mv)
-	colon, err2 := s.at(mv.Start, ":")
-	if err != nil || err2 != nil || !s.leads(at.from) {
-		return nil, errLayout
-	}
-	top, end := s.nextLine(colon), s.nextLine(at.to)
-	if !ok || len(items.Values) == 0 {
-		rest := string(s.data[colon+1:top]) + s.comments(span{top, end})
-		return s.splice(span{colon + 1, end}, " "+text+rest), nil
-	}
-	old, err := s.items(seq, top)
+// changeBlock puts text in the place of a value in block style. The comments that
+// have lines of their own stay.
+func (s *source) changeBlock(mv *ast.MappingValueNode, text string) ([]byte, error) {
+	colon, top, at, err := s.block(mv)
 	if err != nil {
 		return nil, err
 	}
-	var lines, kept strings.Builder
-	indent := strings.Repeat(" ", at.from-s.lineStart(at.from))
-	for _, item := range items.Values {
-		i := slices.IndexFunc(seq.Values, func(n ast.Node) bool { return reflect.DeepEqual(branch(n), branch(item)) })
-		if i >= 0 && old[i] != (span{}) {
-			lines.Write(terminated(s.data[old[i].from:old[i].to], s.eol()))
-			old[i] = span{}
-			continue
-		}
-		word, _ := scalar(item)
-		lines.WriteString(indent + "- " + quote(word) + s.eol())
-	}
-	for _, gone := range old {
-		kept.WriteString(s.comments(gone))
-	}
-	return s.splice(span{top, end}, kept.String()+lines.String()), nil
+	end := s.nextLine(at.to)
+	rest := string(s.data[colon+1:top]) + s.comments(span{top, end})
+	return s.splice(span{colon + 1, end}, " "+text+rest), nil
 }
 
-// items returns the lines of each item of a list, with the comments above it.
-func (s *source) items(seq *ast.SequenceNode, top int) ([]span, error) {
-	spans := make([]span, len(seq.Values))
-	for i, n := range seq.Values {
-		at, err := s.extent(n)
-		if err != nil {
-			return nil, err
-		}
-		spans[i] = span{top, s.nextLine(at.to)}
-		top = spans[i].to
+// block returns where a value in block style stands: the colon, the line below it, and
+// the value itself.
+func (s *source) block(mv *ast.MappingValueNode) (colon, top int, at span, err error) {
+	at, err = s.value(mv)
+	colon, err2 := s.at(mv.Start, ":")
+	if err != nil || err2 != nil || !s.leads(at.from) {
+		return 0, 0, span{}, errLayout
 	}
-	return spans, nil
+	return colon, s.nextLine(colon), at, nil
 }
 
 // comments returns the lines of at that hold nothing but a comment.

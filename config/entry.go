@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
@@ -28,7 +27,7 @@ func addEntry(data []byte, list string, fields []field) ([]byte, error) {
 		case n.IsFlowStyle:
 			return s.fillSection(mv, fields)
 		}
-		return s.appendEntry(n, fields)
+		return s.addItem(mv, flowText(fields))
 	}
 	return nil, shared(mv.Value)
 }
@@ -38,7 +37,7 @@ func (s *source) addSection(list string, fields []field) ([]byte, error) {
 	if s.root != nil && s.root.IsFlowStyle {
 		return s.addFlow(s.root, flowElements(s.root), list+": ["+flowText(fields)+"]")
 	}
-	text := list + ":" + s.eol() + s.blockText("  ", "- ", fields)
+	text := list + ":" + s.eol() + s.firstEntry(fields)
 	if len(s.data) > 0 {
 		if s.data[len(s.data)-1] != '\n' {
 			text = s.eol() + text
@@ -59,26 +58,7 @@ func (s *source) fillSection(mv *ast.MappingValueNode, fields []field) ([]byte, 
 		return s.splice(span{colon + 1, at.to}, " ["+flowText(fields)+"]"), nil
 	}
 	s.data = s.splice(span{colon + 1, at.to}, "")
-	return s.after(colon, s.blockText("  ", "- ", fields)), nil
-}
-
-// appendEntry adds an entry below the last one of a list in block style.
-func (s *source) appendEntry(seq *ast.SequenceNode, fields []field) ([]byte, error) {
-	last := seq.Values[len(seq.Values)-1]
-	dash, err := s.dash(seq, len(seq.Values)-1)
-	at, err2 := s.extent(last)
-	if err != nil || err2 != nil {
-		return nil, errLayout
-	}
-	indent := strings.Repeat(" ", dash-s.lineStart(dash))
-	if m, ok := last.(*ast.MappingNode); ok && !m.IsFlowStyle {
-		gap := "- "
-		if s.lineStart(at.from) == s.lineStart(dash) {
-			gap = "-" + strings.Repeat(" ", at.from-dash-1)
-		}
-		return s.after(at.to, s.blockText(indent, gap, fields)), nil
-	}
-	return s.after(at.to, indent+"- "+flowText(fields)+s.eol()), nil
+	return s.after(colon, s.firstEntry(fields)), nil
 }
 
 // deleteEntry removes an entry of a list: its lines, not the comments around them.
@@ -88,25 +68,23 @@ func deleteEntry(data []byte, list string, i int) ([]byte, error) {
 		return nil, err
 	}
 	mv := s.section(list)
-	if mv == nil {
-		return nil, errLayout
+	seq, err := listOf(mv)
+	if err != nil {
+		return nil, err
 	}
-	seq, ok := mv.Value.(*ast.SequenceNode)
-	if !ok {
-		return nil, shared(mv.Value)
+	if len(seq.Values) > 1 || seq.IsFlowStyle {
+		return s.dropItem(mv, i)
 	}
 	if n, ok := seq.Values[i].(*ast.AnchorNode); ok {
 		return nil, shared(n)
 	}
-	if seq.IsFlowStyle {
-		return s.cutFlow(seq.Values, i)
-	}
-	dash, err := s.dash(seq, i)
-	at, err2 := s.extent(seq.Values[i])
-	if err != nil || err2 != nil {
-		return nil, errLayout
-	}
-	return s.splice(span{s.lineStart(dash), s.nextLine(at.to)}, ""), nil
+	at, err := s.item(seq, i)
+	return s.splice(at, ""), err
+}
+
+// firstEntry writes the first entry of a list.
+func (s *source) firstEntry(fields []field) string {
+	return style{indent: "  ", dash: "- ", block: true, eol: s.eol()}.item(flowText(fields))
 }
 
 // dash returns the offset of an entry's dash, first on its line.
@@ -119,26 +97,6 @@ func (s *source) dash(seq *ast.SequenceNode, i int) (int, error) {
 		err = errLayout
 	}
 	return off, err
-}
-
-// blockText writes an entry one key a line, the first behind dash.
-func (s *source) blockText(indent, dash string, fields []field) string {
-	var b strings.Builder
-	lead := dash
-	for _, f := range fields {
-		b.WriteString(indent + lead + quote(f.key) + ": " + f.text + s.eol())
-		lead = strings.Repeat(" ", len(dash))
-	}
-	return b.String()
-}
-
-// flowText writes an entry on one line in braces.
-func flowText(fields []field) string {
-	parts := make([]string, len(fields))
-	for i, f := range fields {
-		parts[i] = quote(f.key) + ": " + f.text
-	}
-	return "{" + strings.Join(parts, ", ") + "}"
 }
 
 // flowElements returns the pairs of a mapping as nodes.

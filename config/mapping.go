@@ -9,15 +9,6 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// keys returns the keys of struct type t in their order.
-func keys(t reflect.Type) []string {
-	names := make([]string, t.NumField())
-	for i := range names {
-		names[i] = t.Field(i).Tag.Get("yaml")
-	}
-	return names
-}
-
 // A pair is one key of a mapping and its value.
 type pair struct {
 	key   string

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,34 +15,20 @@ import (
 	"github.com/goccy/go-yaml/token"
 )
 
-// render writes v as YAML on one line, for key of struct type t. A text such as
-// "9000" becomes a number where the key wants one.
-func render(t reflect.Type, key string, v any) (string, error) {
-	if f, ok := fieldOf(t, key); ok && f.Type.Kind() == reflect.Int && f.Type.PkgPath() == "" {
-		if s, ok := v.(string); ok && isDecimal(s) {
-			return s, nil
-		}
-	}
-	return yamlText(reflect.ValueOf(v))
-}
-
-// fieldOf returns the field of t that key names.
-func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
-	for i := range t.NumField() {
-		if t.Field(i).Tag.Get("yaml") == key {
-			return t.Field(i), true
-		}
-	}
-	return reflect.StructField{}, false
-}
-
 // isNothing reports whether v stands for a key to remove.
 func isNothing(v any) bool {
 	r := reflect.ValueOf(v)
 	return !r.IsValid() || r.Kind() == reflect.Pointer && r.IsNil()
 }
 
-func yamlText(v reflect.Value) (string, error) {
+// numeric reports whether a key of type t takes a number without quotes.
+func numeric(t reflect.Type) bool {
+	return t != nil && (t.Kind() == reflect.Int && t.PkgPath() == "" || t == reflect.TypeFor[PortRange]())
+}
+
+// yamlText writes v as YAML on one line, for a place that has type t, nil if unknown.
+// A text such as "9000" becomes a number where one is wanted.
+func yamlText(t reflect.Type, v reflect.Value) (string, error) {
 	if !v.IsValid() {
 		return "null", nil
 	}
@@ -50,13 +37,13 @@ func yamlText(v reflect.Value) (string, error) {
 	}
 	if m, ok := v.Interface().(encoding.TextMarshaler); ok {
 		text, err := m.MarshalText()
-		return quote(string(text)), err
+		return textOf(t, string(text)), err
 	}
 	switch v.Kind() {
 	case reflect.Interface, reflect.Pointer:
-		return yamlText(v.Elem())
+		return yamlText(t, v.Elem())
 	case reflect.String:
-		return quote(v.String()), nil
+		return textOf(t, v.String()), nil
 	case reflect.Bool:
 		return strconv.FormatBool(v.Bool()), nil
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
@@ -67,16 +54,76 @@ func yamlText(v reflect.Value) (string, error) {
 		}
 		return strconv.FormatFloat(v.Float(), 'f', -1, 64), nil
 	case reflect.Slice, reflect.Array:
-		items := make([]string, v.Len())
-		for i := range items {
-			var err error
-			if items[i], err = yamlText(v.Index(i)); err != nil {
-				return "", err
+		items, err := itemTexts(t, v.Interface())
+		return flowList(items), err
+	case reflect.Map, reflect.Struct:
+		fields, err := fieldTexts(t, v)
+		return flowText(fields), err
+	}
+	return "", errors.New("no value for a key (want text, a number, true, false, a list, or keys with values)")
+}
+
+func textOf(t reflect.Type, s string) string {
+	if numeric(t) && isDecimal(s) {
+		return s
+	}
+	return quote(s)
+}
+
+// itemTexts writes the elements of v, a list or one element of it, for a list of
+// type t.
+func itemTexts(t reflect.Type, v any) ([]string, error) {
+	list := reflect.ValueOf(v)
+	if list.Kind() != reflect.Slice && list.Kind() != reflect.Array {
+		list = reflect.ValueOf([]any{v})
+	}
+	if t != nil && t.Kind() == reflect.Slice {
+		t = t.Elem()
+	} else {
+		t = nil
+	}
+	items := make([]string, list.Len())
+	for i := range items {
+		var err error
+		if items[i], err = yamlText(t, list.Index(i)); err != nil {
+			return nil, err
+		}
+	}
+	return items, nil
+}
+
+// fieldTexts writes the keys of v, a map or a struct, in the order of struct type t.
+// What is nothing is left out: null, and in a struct an empty text or list.
+func fieldTexts(t reflect.Type, v reflect.Value) ([]field, error) {
+	values := map[string]reflect.Value{}
+	if v.Kind() == reflect.Map {
+		if v.Type().Key().Kind() != reflect.String {
+			return nil, errors.New("keys that are no text")
+		}
+		for _, key := range v.MapKeys() {
+			values[key.String()] = v.MapIndex(key)
+		}
+	} else {
+		t = v.Type()
+		for i, key := range keys(t) {
+			if f := v.Field(i); !f.IsZero() || f.Kind() == reflect.Int || f.Kind() == reflect.Bool {
+				values[key] = f
 			}
 		}
-		return "[" + strings.Join(items, ", ") + "]", nil
 	}
-	return "", errors.New("no value for a key (want text, a number, true, false, or a list of them)")
+	var fields []field
+	for key, value := range values {
+		if isNothing(value.Interface()) {
+			continue
+		}
+		text, err := yamlText(typeAt(t, []string{key}), value)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		fields = append(fields, field{key, text})
+	}
+	slices.SortFunc(fields, func(a, b field) int { return comparePaths(t, []string{a.key}, []string{b.key}) })
+	return fields, nil
 }
 
 // quote writes s plainly if every reader of YAML takes it for the text s, in flow
