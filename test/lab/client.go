@@ -100,3 +100,33 @@ func (w *Weftd) Counters(port string) api.Counters {
 
 // Doctor answers `weft doctor`.
 func (w *Weftd) Doctor() []api.Finding { w.lab.Helper(); return ask[[]api.Finding](w, "doctor") }
+
+// Leases answers `weft lease list`.
+func (w *Weftd) Leases() []api.Lease { w.lab.Helper(); return ask[[]api.Lease](w, "lease", "list") }
+
+// Sessions answers `weft nat show`.
+func (w *Weftd) Sessions() []api.NATSession {
+	w.lab.Helper()
+	return ask[[]api.NATSession](w, "nat", "show")
+}
+
+// Routes answers `weft route show`.
+func (w *Weftd) Routes() []api.Route { w.lab.Helper(); return ask[[]api.Route](w, "route", "show") }
+
+// Alarms returns what `weft doctor` finds wrong, one text a finding.
+func (w *Weftd) Alarms() []string {
+	w.lab.Helper()
+	// It exits with 1 if it finds errors, and prints them all the same.
+	out, _ := w.CommandOf("doctor", "--json").Output()
+	var found []api.Finding
+	if err := json.Unmarshal(out, &found); err != nil {
+		w.lab.Fatalf("weft doctor --json: %v: %s", err, out)
+	}
+	var alarms []string
+	for _, f := range found {
+		if f.Severity != "ok" {
+			alarms = append(alarms, fmt.Sprintf("%+v", f))
+		}
+	}
+	return alarms
+}

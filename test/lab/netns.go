@@ -133,8 +133,12 @@ func (n *NS) Start(cmd *exec.Cmd) error {
 // What it says on standard error is in the error only: ip(8) for one complains there
 // about namespaces of others and goes on.
 func (n *NS) Sh(ctx context.Context, command string) (string, error) {
+	return n.output(exec.CommandContext(ctx, "sh", "-c", command))
+}
+
+// output runs a command in the namespace, as Sh does.
+func (n *NS) output(cmd *exec.Cmd) (string, error) {
 	var out, complaints bytes.Buffer
-	cmd := exec.CommandContext(ctx, "sh", "-c", command)
 	cmd.Stdout, cmd.Stderr = &out, &complaints
 	if err := n.Start(cmd); err != nil {
 		return "", err

@@ -1,6 +1,9 @@
 package lab
 
-import "strconv"
+import (
+	"net/netip"
+	"strconv"
+)
 
 // An Outside is the world beyond a hypervisor's NIC: a router of the provider's, and a
 // server with two addresses in a net behind it.
@@ -14,7 +17,7 @@ type Outside struct{ Router, Server *NS }
 type Family struct {
 	Name    string
 	Version string // as an option of ip(8) and ping(8)
-	bits    int    // of the subnets' prefixes
+	Bits    int    // of the subnets' prefixes
 
 	Host    string // the hypervisor's, at its NIC
 	Router  string // the router's, on the same cable
@@ -30,19 +33,24 @@ type Family struct {
 // those that RFC 5737 and RFC 3849 keep free for examples.
 var Families = []Family{
 	{
-		Name: "IPv4", Version: "-4", bits: 24,
+		Name: "IPv4", Version: "-4", Bits: 24,
 		Host: "192.0.2.10", Router: "192.0.2.1", Behind: "198.51.100.1", Server: "198.51.100.2", Second: "198.51.100.3",
 		Gateway: "192.168.150.1", anywhere: "0.0.0.0/0",
 	},
 	{
-		Name: "IPv6", Version: "-6", bits: 64,
+		Name: "IPv6", Version: "-6", Bits: 64,
 		Host: "2001:db8:1::10", Router: "2001:db8:1::1", Behind: "2001:db8:2::1", Server: "2001:db8:2::2", Second: "2001:db8:2::3",
 		Gateway: "fd5a:150::1", anywhere: "::/0",
 	},
 }
 
 // Prefix returns an address with the length of the scene's subnets.
-func (f Family) Prefix(addr string) string { return addr + "/" + strconv.Itoa(f.bits) }
+func (f Family) Prefix(addr string) string { return addr + "/" + strconv.Itoa(f.Bits) }
+
+// Net returns the subnet of an address.
+func (f Family) Net(addr string) string {
+	return netip.MustParsePrefix(f.Prefix(addr)).Masked().String()
+}
 
 // Outside joins the hypervisor's NIC, which it makes, to the world.
 func (l *Lab) Outside(hv *NS, nic string) *Outside {

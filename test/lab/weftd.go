@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -23,6 +24,9 @@ type Weftd struct {
 	ns     *NS
 	Config string // path of the document
 	Socket string
+
+	// Wrapper is put in front of the daemon's command line: NS.Own for one.
+	Wrapper []string
 
 	cmd  *exec.Cmd // nil: not running
 	done chan error
@@ -94,7 +98,7 @@ func (w *Weftd) Edit(document string) {
 // Command returns the daemon's command line, behind the words of wrapper if any.
 func (w *Weftd) Command(wrapper ...string) *exec.Cmd {
 	w.lab.Helper()
-	words := append(wrapper, w.lab.binary("weftd"),
+	words := append(slices.Concat(w.Wrapper, wrapper), w.lab.binary("weftd"),
 		"--config", w.Config, "--socket", w.Socket, "--log-level", "debug")
 	return exec.Command(words[0], words[1:]...)
 }
@@ -164,7 +168,10 @@ func (w *Weftd) Leave() { w.end(syscall.SIGUSR2) }
 // Cleanup removes what a killed daemon left in the kernel.
 func (w *Weftd) Cleanup() {
 	w.lab.Helper()
-	w.ns.Run("%s --cleanup", w.lab.binary("weftd"))
+	words := append(slices.Clone(w.Wrapper), w.lab.binary("weftd"), "--cleanup")
+	if out, err := w.ns.output(exec.Command(words[0], words[1:]...)); err != nil {
+		w.lab.Fatalf("weftd --cleanup: %v: %s", err, out)
+	}
 }
 
 func (w *Weftd) end(s syscall.Signal) {
