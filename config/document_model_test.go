@@ -18,6 +18,7 @@ import (
 type script struct {
 	chunks []chunk
 	lists  map[string][]map[string]string
+	ports  int // forwarded by edits so far
 }
 
 // A chunk is some lines of a script; those of an entry carry its list and name.
@@ -27,79 +28,130 @@ var comments = rapid.SampledFrom([]string{"", "", "", "# a comment\n", "  # {nam
 
 var tails = rapid.SampledFrom([]string{"", "", "  # tail", " # 'quoted', }"})
 
-// genEntry writes an entry in one of the styles that people use.
-func genEntry(t *rapid.T, indent, eol string, keys []string, entry map[string]string) string {
-	tail := func() string { return tails.Draw(t, "tail") }
-	pair := func(k string) string {
-		v := entry[k]
-		if !strings.HasPrefix(v, "[") && !strings.HasPrefix(v, `"`) {
-			v = rapid.SampledFrom([]string{v, v, "'" + v + "'"}).Draw(t, "quoted")
-			if k == "mtu" || k == "stations" || k == "queues" {
-				v = entry[k]
-			}
-		}
-		return k + ": " + v
+// A writer writes an entry in one of the styles that people use.
+type writer struct {
+	*rapid.T
+	eol string
+	strings.Builder
+}
+
+func (w *writer) tail() string { return tails.Draw(w.T, "tail") }
+
+// pair writes a key with its value on one line.
+func (w *writer) pair(k, v string) string {
+	if !strings.ContainsAny(v[:1], `[{"`) && !strings.Contains(" mtu stations queues quota port ", " "+k+" ") {
+		v = rapid.SampledFrom([]string{v, v, "'" + v + "'"}).Draw(w.T, "quoted")
 	}
-	var b strings.Builder
-	switch rapid.SampledFrom([]string{"flow", "lines", "block"}).Draw(t, "style") {
+	return k + ": " + v
+}
+
+func genEntry(t *rapid.T, indent, eol string, keys []string, entry map[string]string) string {
+	w := &writer{T: t, eol: eol}
+	switch rapid.SampledFrom([]string{"flow", "lines", "block", "block"}).Draw(t, "style") {
 	case "flow":
 		var pairs []string
 		for _, k := range keys {
-			pairs = append(pairs, pair(k))
+			pairs = append(pairs, w.pair(k, entry[k]))
 		}
-		b.WriteString(indent + "- {" + strings.Join(pairs, ", ") + "}" + tail() + eol)
+		w.WriteString(indent + "- {" + strings.Join(pairs, ", ") + "}" + w.tail() + eol)
 	case "lines":
-		b.WriteString(indent + "- {")
+		w.WriteString(indent + "- {")
 		for i, k := range keys {
 			if i > 0 {
-				b.WriteString(indent + "   ")
+				w.WriteString(indent + "   ")
 			}
-			if b.WriteString(pair(k)); i+1 < len(keys) {
-				b.WriteString("," + tail() + eol)
+			if w.WriteString(w.pair(k, entry[k])); i+1 < len(keys) {
+				w.WriteString("," + w.tail() + eol)
 			}
 		}
-		b.WriteString("}" + tail() + eol)
+		w.WriteString("}" + w.tail() + eol)
 	case "block":
-		lead := "- "
+		lead := indent + "- "
 		for _, k := range keys {
-			b.WriteString(indent + lead)
-			lead = "  "
-			items := strings.Split(strings.Trim(entry[k], "[]"), ", ")
-			if !strings.HasPrefix(entry[k], "[") || !rapid.Bool().Draw(t, "block list") {
-				b.WriteString(pair(k) + tail() + eol)
-				continue
-			}
-			b.WriteString(k + ":" + tail() + eol)
-			for _, item := range items {
-				b.WriteString(indent + "    - " + item + tail() + eol)
-			}
+			w.block(lead, k, entry[k])
+			lead = indent + "  "
 		}
 	}
-	return b.String()
+	return w.String()
+}
+
+// block writes a key with its value, in block style now and then, behind lead.
+func (w *writer) block(lead, k, v string) {
+	indent := strings.Repeat(" ", len(lead)) + rapid.SampledFrom([]string{"", "  "}).Draw(w.T, "deeper")
+	items := parts(v)
+	if len(items) == 0 || !rapid.Bool().Draw(w.T, "block "+k) {
+		w.WriteString(lead + w.pair(k, v) + w.tail() + w.eol)
+		return
+	}
+	w.WriteString(lead + k + ":" + w.tail() + w.eol)
+	if v[0] == '{' {
+		for _, item := range items {
+			k, v, _ := strings.Cut(item, ": ")
+			w.block(indent+"  ", k, v)
+		}
+		return
+	}
+	for _, item := range items {
+		if item[0] != '{' || !rapid.Bool().Draw(w.T, "block item") {
+			w.WriteString(indent + "  - " + item + w.tail() + w.eol)
+			continue
+		}
+		lead := indent + "  - "
+		for _, pair := range parts(item) {
+			k, v, _ := strings.Cut(pair, ": ")
+			w.WriteString(lead + w.pair(k, v) + w.tail() + w.eol)
+			lead = indent + "    "
+		}
+	}
+}
+
+// parts returns what stands between the brackets or braces of a value of a script.
+func parts(v string) []string {
+	if v[0] != '[' && v[0] != '{' {
+		return nil
+	}
+	var list []string
+	depth, from := 0, 1
+	for i, c := range v {
+		switch {
+		case c == '[' || c == '{':
+			depth++
+		case c == ']' || c == '}':
+			depth--
+		}
+		if end := i == len(v)-1; end && i > from || depth == 1 && c == ',' {
+			list = append(list, strings.TrimSpace(v[from:i]))
+			from = i + 1
+		}
+	}
+	return list
 }
 
 func genNetwork(t *rapid.T, i int) map[string]string {
-	n := map[string]string{"name": fmt.Sprintf("net%d", i), "mode": "isolated"}
-	if rapid.Bool().Draw(t, "bridged") {
-		n["mode"] = "bridged"
+	n := map[string]string{"name": fmt.Sprintf("net%d", i)}
+	switch n["mode"] = rapid.SampledFrom([]string{"isolated", "bridged", "nat", "nat"}).Draw(t, "mode"); n["mode"] {
+	case "bridged":
 		n["uplinks"] = fmt.Sprintf("[nic%da, nic%db]", i, i)
+	case "nat":
+		genGateway(t, i, n)
 	}
-	for k, v := range map[string]string{"mtu": "9000", "ageing": "60s", "stations": "100"} {
-		if rapid.Bool().Draw(t, k) {
-			n[k] = v
-		}
-	}
+	maybe(t, n, map[string]string{"mtu": "9000", "ageing": "60s", "stations": "100"})
 	return n
 }
 
 func genPort(t *rapid.T, i, networks int) map[string]string {
 	p := map[string]string{"name": fmt.Sprintf("vm%d", i), "network": fmt.Sprintf("net%d", rapid.IntRange(0, networks-1).Draw(t, "network"))}
-	for k, v := range map[string]string{"mac": fmt.Sprintf(`"52:54:00:00:00:%02x"`, i), "owner": "root", "queues": "2"} {
+	maybe(t, p, map[string]string{"mac": fmt.Sprintf(`"52:54:00:00:00:%02x"`, i), "owner": "root", "queues": "2"})
+	return p
+}
+
+// maybe gives an entry each of the keys, or not.
+func maybe(t *rapid.T, entry, keys map[string]string) {
+	for _, k := range slices.Sorted(maps.Keys(keys)) {
 		if rapid.Bool().Draw(t, k) {
-			p[k] = v
+			entry[k] = keys[k]
 		}
 	}
-	return p
 }
 
 func genScript(t *rapid.T) *script {
@@ -163,7 +215,8 @@ func (s *script) meaning() string {
 	return b.String()
 }
 
-// newValues draws an edit: as values for the Document, and as YAML for the script.
+// newValues draws an edit of keys: as values for the Document, and as YAML for the
+// script.
 func newValues(t *rapid.T, list string) (values, map[string]string) {
 	choice := map[string][]any{
 		"mtu": {nil, 1400, 9000}, "stations": {nil, 7, "8"}, "ageing": {nil, "10s", "60s"},
@@ -243,21 +296,27 @@ func TestDocumentAgreesWithTheObviousTwin(t *testing.T) {
 			_, tail = s.around(list, last)
 			head = was[:len(was)-len(tail)]
 		}
-		if err != nil {
-			t.Fatalf("%s of %s %s: %v\nin:\n%s", verb, list, name, err, was)
-		}
-		is := string(d.Bytes())
-		if !strings.HasPrefix(is, head) || !strings.HasSuffix(is, tail) || len(is) < len(head)+len(tail) {
-			t.Fatalf("%s of %s %s touched other lines:\n%s", verb, list, name, change(was, is))
-		}
-		want, err := config.Parse([]byte(s.meaning()))
-		if err != nil {
-			t.Fatalf("%v\nin:\n%s", err, s.meaning())
-		}
-		if diff := cmp.Diff(want, d.Config(), byValue); diff != "" {
-			t.Fatalf("%s of %s %s (-want +got):\n%s\nin:\n%s", verb, list, name, diff, is)
-		}
+		s.compare(t, verb+" of "+list+" "+name, was, head, tail, d, err)
 	})
+}
+
+// compare fails the test if an edit of what stands between head and tail failed,
+// touched other lines, or does not mean what the script means by now.
+func (s *script) compare(t *rapid.T, what, was, head, tail string, d *config.Document, err error) {
+	if err != nil {
+		t.Fatalf("%s: %v\nin:\n%s", what, err, was)
+	}
+	is := string(d.Bytes())
+	if !strings.HasPrefix(is, head) || !strings.HasSuffix(is, tail) || len(is) < len(head)+len(tail) {
+		t.Fatalf("%s touched other lines:\n%s", what, change(was, is))
+	}
+	want, err := config.Parse([]byte(s.meaning()))
+	if err != nil {
+		t.Fatalf("%v\nin:\n%s", err, s.meaning())
+	}
+	if diff := cmp.Diff(want, d.Config(), byValue); diff != "" {
+		t.Fatalf("%s (-want +got):\n%s\nin:\n%s", what, diff, is)
+	}
 }
 
 func set(d *config.Document, list, name string, v values) error {
