@@ -73,7 +73,7 @@ e2e: root ## end to end: real guests, namespaces, the host, failures
 test: root deps fmt vet lint unit race fuzz e2e ## everything that CI runs
 
 .PHONY: demo run bench
-demo: root deps ## a switch with two real guests in a scratch namespace
+demo: root deps ## real guests behind NAT and on an isolated network, in scratch namespaces
 	go run ./test/demo
 run: root build ## the daemon in the foreground with CONFIG (config/example.yaml)
 	mkdir -p build

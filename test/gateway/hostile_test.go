@@ -117,7 +117,7 @@ func TestForeignSourcesAreMartians(t *testing.T) {
 func TestForgeriesFromOutside(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	w := s.weftd(oneGuest)
+	s.weftd(oneGuest)
 	a := s.container("ct1")
 	inside, pen := a.Wire("eth0"), s.Router.Wire("wan")
 	nic, router := eui(s.hv, "nic0"), eui(s.Router, "wan")
