@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -349,39 +348,6 @@ func TestAccountsResolveOwners(t *testing.T) {
 	}
 	if uid, gid, err := config.HostAccounts.IDs(&config.Port{Owner: "root", Group: "root"}); uid != 0 || gid != 0 || err != nil {
 		t.Errorf("root is %d:%d %v", uid, gid, err)
-	}
-}
-
-func TestExampleLoads(t *testing.T) {
-	c := mustParse(t, string(config.Example))
-	if len(c.Networks) != 1 || c.Networks[0].Name != "lab" || c.Networks[0].Mode != config.ModeIsolated || len(c.Ports) != 0 {
-		t.Errorf("got %+v, want the isolated network lab alone", c)
-	}
-}
-
-// What the example offers as comments must work once the comment signs are gone.
-func TestExampleCommentsLoad(t *testing.T) {
-	offered := regexp.MustCompile(`(?m)^( *)# ((?:- |  )*[a-z{]+:? ?.*:.*|(?:switch|ports):.*)$`)
-	text := offered.ReplaceAllStringFunc(string(config.Example), func(line string) string {
-		m := offered.FindStringSubmatch(line)
-		if !regexp.MustCompile(`^ *(- )?(\{?[a-z]+:)`).MatchString(m[2]) {
-			return line
-		}
-		return m[1] + m[2]
-	})
-	c := mustParse(t, text)
-	if len(c.Networks) != 2 || len(c.Ports) != 4 || c.Switch.Stations != 65536 {
-		t.Errorf("got %d networks and %d ports, want 2 and 4, of:\n%s", len(c.Networks), len(c.Ports), text)
-	}
-}
-
-func TestReadmeConfigurationsLoad(t *testing.T) {
-	readme, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range regexp.MustCompile("(?s)```yaml\n(# weft\\.yaml.*?)```").FindAllSubmatch(readme, -1) {
-		mustParse(t, string(m[1]))
 	}
 }
 
