@@ -150,11 +150,9 @@ func (b *Book) write(sync bool, records ...record) error {
 // lines returns the lines of a file that says what the table says.
 func (b *Book) lines() [][]byte {
 	lines := [][]byte{line(header{formatVersion})}
-	for _, e := range b.table.addresses {
-		if e.State != Offered {
-			r := recordOf(e)
-			lines = append(lines, line(&r))
-		}
+	for _, e := range b.table.sorted() {
+		r := recordOf(e)
+		lines = append(lines, line(&r))
 	}
 	return lines
 }
@@ -180,7 +178,11 @@ func (b *Book) tidy() {
 func (b *Book) List() []Lease {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	return b.table.leases()
+	var all []Lease
+	for _, e := range b.table.sorted() {
+		all = append(all, e.Lease)
+	}
+	return all
 }
 
 // Names returns the names in use, those of reservations included, ordered.

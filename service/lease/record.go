@@ -1,13 +1,13 @@
 package lease
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"net/netip"
-	"slices"
 	"time"
 
 	"weft/frame"
@@ -53,8 +53,10 @@ func line(v any) []byte {
 	if err != nil {
 		panic(fmt.Sprintf("lease: a record that JSON cannot say: %v", err)) // none of its types can fail
 	}
-	return fmt.Appendf(nil, "%08x %s\n", crc32.Checksum(text, castagnoli), text)
+	return fmt.Appendf(nil, "%08x %s\n", checksum(text), text)
 }
+
+func checksum(text []byte) uint32 { return crc32.Checksum(text, castagnoli) }
 
 // unline reads a line, without its end, into v.
 func unline(text []byte, v any) error {
@@ -65,7 +67,7 @@ func unline(text []byte, v any) error {
 	if _, err := hex.Decode(sum[:], text[:8]); err != nil {
 		return errors.New("it has no checksum")
 	}
-	if got := crc32.Checksum(text[9:], castagnoli); !slices.Equal(sum[:], []byte{byte(got >> 24), byte(got >> 16), byte(got >> 8), byte(got)}) {
+	if binary.BigEndian.Uint32(sum[:]) != checksum(text[9:]) {
 		return errors.New("its checksum is wrong")
 	}
 	return json.Unmarshal(text[9:], v)

@@ -187,7 +187,7 @@ func (t *table) put(e *entry) {
 		t.clients[e.key] = e
 	}
 	if e.State == Bound && e.Client.Name != "" {
-		t.names[e.Client.Name] = append(t.names[e.Client.Name], e)
+		t.name(e)
 	}
 	if _, reserved := t.reserved[e.Address]; !reserved && e.Client.Port != "" {
 		t.charge(e)
@@ -228,6 +228,23 @@ func (t *table) charge(e *entry) {
 	e.account = t.accounts[k]
 	e.slot = len(e.account.entries)
 	e.account.entries = append(e.account.entries, e)
+}
+
+// name puts the entry's name to use. In a file that was just read others may have it
+// still, whose time is over; then it is the last one's.
+func (t *table) name(e *entry) {
+	for _, o := range slices.Clone(t.names[e.Client.Name]) {
+		if o.Client.MAC == e.Client.MAC {
+			continue
+		}
+		if e.Expiry.Before(o.Expiry) {
+			e.Client.Name = ""
+			return
+		}
+		t.unname(o)
+		o.Client.Name = ""
+	}
+	t.names[e.Client.Name] = append(t.names[e.Client.Name], e)
 }
 
 // unname takes the entry's name out of use.
@@ -328,14 +345,9 @@ func (t *table) label(c Client, before string) string {
 	return label
 }
 
-// leases returns all leases but offers, in the order of their addresses.
-func (t *table) leases() []Lease {
-	sorted := slices.SortedFunc(maps.Keys(t.addresses), netip.Addr.Compare)
-	all := make([]Lease, 0, len(sorted))
-	for _, a := range sorted {
-		if e := t.addresses[a]; e.State != Offered {
-			all = append(all, e.Lease)
-		}
-	}
+// sorted returns all entries but offers, in the order of their addresses.
+func (t *table) sorted() []*entry {
+	all := slices.DeleteFunc(slices.Collect(maps.Values(t.addresses)), func(e *entry) bool { return e.State == Offered })
+	slices.SortFunc(all, func(a, b *entry) int { return a.Address.Compare(b.Address) })
 	return all
 }
