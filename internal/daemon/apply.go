@@ -33,6 +33,7 @@ func (d *Daemon) applyLocked(next *config.Config, lenient bool) (warnings []stri
 				d.log.Error("rolling back failed in part", zap.Error(undo))
 				err = fmt.Errorf("%w; rolling back failed in part: %w", err, undo)
 			}
+			d.routeLocked()
 			return nil, err
 		}
 	}
@@ -42,6 +43,7 @@ func (d *Daemon) applyLocked(next *config.Config, lenient bool) (warnings []stri
 		d.log.Warn("removing what is no longer used failed in part", zap.Error(err))
 		warnings = append(warnings, err.Error())
 	}
+	d.routeLocked()
 	return warnings, nil
 }
 
@@ -91,6 +93,13 @@ func (d *Daemon) doLocked(t *transaction, a Action) error {
 		return d.doUpdatePort(t, a)
 	case AttachPort:
 		return d.doAttachPort(t, a)
+	case LowerGateway:
+		return d.doLowerGateway(t, a)
+	case RaiseGateway:
+		return d.doRaiseGateway(t, a)
+	case SetForwards:
+		t.onRollback(func() error { return d.layer3.forwards.Set(listeners(a.OldForwards)) })
+		return d.layer3.forwards.Set(listeners(a.Forwards))
 	case RemoveNetwork:
 		n := d.networks[a.Network.Name]
 		delete(d.networks, a.Network.Name)
@@ -157,6 +166,31 @@ func (d *Daemon) doDetachUplink(t *transaction, a Action) error {
 	return t.dispose(a, up.Release, up.Close)
 }
 
+func (d *Daemon) doLowerGateway(t *transaction, a Action) error {
+	n := d.networks[a.Network.Name]
+	g := n.gateway
+	att, err := d.unplugGatewayLocked(n)
+	if err != nil {
+		return err
+	}
+	n.gateway = nil
+	t.onRollback(func() error {
+		n.gateway = g
+		return errors.Join(att.Release(), d.openGatewayLocked(n))
+	})
+	return t.dispose(a, att.Release, att.Close)
+}
+
+func (d *Daemon) doRaiseGateway(t *transaction, a Action) error {
+	n := d.networks[a.Network.Name]
+	t.onRollback(func() error {
+		err := d.closeGatewayLocked(n)
+		n.gateway = nil
+		return err
+	})
+	return d.raiseGatewayLocked(n)
+}
+
 func (d *Daemon) doAddNetwork(t *transaction, a Action) error {
 	n := &network{cfg: a.Network}
 	fid, err := d.sw.AddNetwork(n.switchConfig())
@@ -181,7 +215,7 @@ func (d *Daemon) updateNetworkLocked(c config.Network) error {
 	n := d.networks[c.Name]
 	mtu := n.cfg.MTU
 	n.cfg = c
-	err := d.sw.UpdateNetwork(n.fid, n.switchConfig())
+	err := errors.Join(d.sw.UpdateNetwork(n.fid, n.switchConfig()), d.updateGatewayLocked(n))
 	d.sortUplinksLocked(n)
 	d.electLocked(n)
 	if mtu == c.MTU {
@@ -202,6 +236,10 @@ func (d *Daemon) updateNetworkLocked(c config.Network) error {
 
 func (d *Daemon) doAttachUplink(t *transaction, a Action) error {
 	u := &nic{name: a.Uplink, net: d.networks[a.Network.Name]}
+	if d.segments[u.name] != nil {
+		// It was a segment of its own. If this fails, it will be one again.
+		d.warn(d.closeSegmentLocked(u.name, true), "taking over an uplink failed in part", u.name)
+	}
 	d.insertUplinkLocked(u)
 	t.onRollback(func() error {
 		up, err := d.unplugUplinkLocked(u)

@@ -10,7 +10,7 @@ import (
 // Cleanup removes everything that an earlier weftd left in the kernel of this
 // network namespace, and tells w, one line each. What a running one holds stays.
 func Cleanup(w io.Writer) error {
-	removed, err := realKernel{}.Sweep(func(string, tap.Use) bool { return false })
+	removed, err := new(realKernel).Sweep(func(string, tap.Use) bool { return false })
 	for _, line := range removed {
 		fmt.Fprintln(w, "removed", line)
 	}

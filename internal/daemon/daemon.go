@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft/config"
+	"weft/route/rtnl"
 	vswitch "weft/switch"
 	"weft/tap"
 )
@@ -23,6 +24,8 @@ import (
 type Options struct {
 	Version    string
 	ConfigPath string
+	StateDir   string // where leases are kept
+	RunDir     string // what is to be known after a crash
 	Log        *zap.Logger
 }
 
@@ -40,11 +43,13 @@ type Daemon struct {
 	networks map[string]*network // by name
 	ports    map[string]*port    // by name
 	mirrors  map[string]*mirror  // by name of the port
+	segments map[string]*network // by NIC: see segment.go
+	layer3   *layer3
 }
 
 // New makes a Daemon for the document doc. Run starts it.
 func New(doc *config.Document, o Options) (*Daemon, error) {
-	return newDaemon(doc, o, realKernel{})
+	return newDaemon(doc, o, &realKernel{resolver: rtnl.NewResolver(), runDir: o.RunDir})
 }
 
 func newDaemon(doc *config.Document, o Options, k kernel) (*Daemon, error) {
@@ -52,6 +57,7 @@ func newDaemon(doc *config.Document, o Options, k kernel) (*Daemon, error) {
 		opts: o, log: o.Log, kernel: k, started: time.Now(),
 		cfg: &config.Config{}, document: doc,
 		networks: map[string]*network{}, ports: map[string]*port{}, mirrors: map[string]*mirror{},
+		segments: map[string]*network{},
 	}
 	c := doc.Config().Switch
 	var err error
@@ -59,19 +65,31 @@ func newDaemon(doc *config.Document, o Options, k kernel) (*Daemon, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the switch: %w", err)
 	}
+	if d.layer3, err = newLayer3(d, c.Sessions); err != nil {
+		return nil, errors.Join(err, d.sw.Close())
+	}
 	return d, nil
 }
 
 // Run carries frames until ctx ends. ready is called once every port is attached
 // that can be. When Run returns the devices are still attached: see Remove, Leave.
 func (d *Daemon) Run(ctx context.Context, ready func()) error {
-	if err := d.start(); err != nil {
-		return err
-	}
 	g, ctx := errgroup.WithContext(ctx)
+	known := make(chan struct{})
+	g.Go(func() error { return d.followHost(ctx, sync.OnceFunc(func() { close(known) })) })
+	select {
+	case <-known: // networks with a gateway go by what the host has
+	case <-ctx.Done():
+		return g.Wait()
+	}
+	if err := d.start(); err != nil {
+		g.Go(func() error { return err })
+		return g.Wait()
+	}
 	g.Go(func() error { return d.sw.Run(ctx) })
 	g.Go(func() error { return d.kernel.Watch(ctx, d.linkChanged) })
 	g.Go(func() error { d.runRepairs(ctx); return nil })
+	g.Go(func() error { d.layer3.run(ctx, d.sw.Now); return nil })
 	ready()
 	return g.Wait()
 }
@@ -82,7 +100,11 @@ func (d *Daemon) start() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	next := d.document.Config()
-	removed, err := d.kernel.Sweep(func(device string, as tap.Use) bool { return uses(next, device, as) })
+	var ways []string
+	for _, n := range next.Networks {
+		ways = append(ways, d.layer3.ways(n)...)
+	}
+	removed, err := d.kernel.Sweep(func(device string, as tap.Use) bool { return uses(next, ways, device, as) })
 	for _, r := range removed {
 		d.log.Info("removed what an earlier start left", zap.String(keyDevice, r))
 	}
@@ -94,9 +116,14 @@ func (d *Daemon) start() error {
 }
 
 // uses reports whether c has that use for the device.
-func uses(c *config.Config, device string, as tap.Use) bool {
-	if as == tap.Attached && hasUplink(c, device) {
+func uses(c *config.Config, ways []string, device string, as tap.Use) bool {
+	if as == tap.Attached && (hasUplink(c, device) || slices.Contains(ways, device)) {
 		return true
+	}
+	if as == tap.MadeGateway {
+		return slices.ContainsFunc(c.Networks, func(n config.Network) bool {
+			return n.Mode.HasGateway() && gatewayDevice(n.Name) == device
+		})
 	}
 	return slices.ContainsFunc(c.Ports, func(p config.Port) bool {
 		switch {
@@ -118,7 +145,7 @@ func (d *Daemon) Remove() error {
 	_, err := d.applyLocked(&config.Config{}, true)
 	// What an earlier start left to ports that never attached.
 	_, left := d.kernel.Sweep(func(string, tap.Use) bool { return false })
-	return errors.Join(err, left, d.sw.Close())
+	return errors.Join(err, left, d.layer3.forwards.Close(), d.sw.Close())
 }
 
 // Leave lets go of everything and leaves it in the kernel, where the next start
@@ -127,13 +154,14 @@ func (d *Daemon) Remove() error {
 func (d *Daemon) Leave() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	err := d.sw.Close()
+	err := errors.Join(d.sw.Close(), d.layer3.forwards.Close())
 	for _, p := range d.ports {
 		if p.att != nil {
 			err = errors.Join(err, p.att.Release())
 		}
 	}
-	for _, n := range d.networks {
+	err = errors.Join(err, d.leaveGatewaysLocked())
+	for _, n := range d.segmentsLocked() {
 		for _, u := range n.uplinks {
 			if u.up != nil {
 				err = errors.Join(err, u.up.Release())

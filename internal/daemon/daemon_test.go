@@ -293,7 +293,7 @@ func TestStartKeepsWhatItsDocumentUsesTheSameWay(t *testing.T) {
 	kept := map[string][]tap.Use{"n": {tap.Attached}, "t": {tap.MadeTAP, tap.Attached}, "h": {tap.MadeHostPort}, "d": {tap.Attached}, "x": nil}
 	for device, list := range kept {
 		for _, as := range []tap.Use{tap.MadeTAP, tap.MadeHostPort, tap.Attached} {
-			if got, want := uses(c, device, as), slices.Contains(list, as); got != want {
+			if got, want := uses(c, nil, device, as), slices.Contains(list, as); got != want {
 				t.Errorf("uses(%s, %d) = %v (want %v)", device, as, got, want)
 			}
 		}

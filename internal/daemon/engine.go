@@ -61,8 +61,11 @@ func (d *Daemon) membersLocked() []member {
 			list = append(list, p.member())
 		}
 	}
-	for _, c := range d.cfg.Networks {
-		for _, u := range d.networks[c.Name].uplinks {
+	for _, n := range d.segmentsLocked() {
+		if n.gateway != nil {
+			list = append(list, n.gateway.member(n))
+		}
+		for _, u := range n.uplinks {
 			list = append(list, u.members()...)
 		}
 	}
@@ -184,17 +187,22 @@ func (d *Daemon) Networks() []api.Network {
 		}
 		for _, u := range n.uplinks {
 			state, detail := u.wireStatus()
-			switch state {
-			case stateUp:
-				state = "active"
-			case stateDown:
-				state = "no-carrier"
-			}
-			a.Uplinks = append(a.Uplinks, api.Uplink{Device: u.name, State: state, Detail: detail})
+			a.Uplinks = append(a.Uplinks, uplinkAnswer(u.name, state, detail))
 		}
+		d.gatewayAnswerLocked(&a, n)
 		list = append(list, a)
 	}
 	return list
+}
+
+func uplinkAnswer(nic, state, detail string) api.Uplink {
+	switch state {
+	case stateUp:
+		state = "active"
+	case stateDown:
+		state = "no-carrier"
+	}
+	return api.Uplink{Device: nic, State: state, Detail: detail}
 }
 
 // Ports implements control.Engine.
@@ -356,6 +364,7 @@ func (d *Daemon) Counters(port string) ([]api.Counters, error) {
 func fill(a *api.Counters, c vswitch.Counters) {
 	a.RxFrames, a.RxBytes, a.RxSegments = c.RxFrames, c.RxBytes, c.RxSegments
 	a.TxFrames, a.TxBytes, a.TxSegments = c.TxFrames, c.TxBytes, c.TxSegments
+	a.Taken = c.Taken
 	a.Flooded, a.Learned, a.Moved, a.LearnLimit = c.Flooded, c.Learned, c.Moved, c.LearnLimit
 	for r, n := range c.Drops {
 		if n > 0 {

@@ -2,8 +2,12 @@ package daemon
 
 import (
 	"context"
+	"net/netip"
+
+	"golang.org/x/sync/errgroup"
 
 	"weft/frame"
+	"weft/route/rtnl"
 	vswitch "weft/switch"
 	"weft/tap"
 )
@@ -14,12 +18,19 @@ type kernel interface {
 	CreateTAP(tap.Spec) error
 	DeleteTAP(name string) error
 	AttachDevice(name string, mtu int) (attachment, error)
-	AttachUplink(nic string, mtu int) (uplink, error)
+	AttachUplink(tap.UplinkConfig) (uplink, error) // with Claims its own
 	OpenHost(tap.HostConfig) (hostPort, error)
 	Link(name string) (tap.Link, error) // ErrNoDevice if there is none
 	Watch(context.Context, func(tap.Link)) error
 	Sweep(keep func(device string, as tap.Use) bool) ([]string, error)
 	Drops(devices ...string) map[string]uint64
+
+	// For networks with a gateway:
+	Claims() (claims, error) // of all uplinks attached from then on
+	ReservePorts(first, last uint16) (restore func() error, err error)
+	PortFree(p frame.Protocol, at netip.AddrPort) bool
+	WatchHost(context.Context, func(rtnl.Host), func(rtnl.Neighbor)) error
+	Resolve(link int, a netip.Addr) // asks for a neighbor; does not block
 }
 
 // An attachment is a device with queues. Close removes what was made for it;
@@ -45,6 +56,7 @@ type uplink interface {
 	Features() frame.Features
 	HostMAC() frame.MAC
 	SetGuest(mac frame.MAC, present bool) error
+	Set(bridged, proxy bool) error
 	Release() error
 	Close() error
 }
@@ -61,21 +73,29 @@ type nothing struct{}
 func (nothing) Release() error { return nil }
 func (nothing) Close() error   { return nil }
 
-// realKernel adapts package tap, which does not know the switch.
-type realKernel struct{}
+// A realKernel adapts packages tap and rtnl, which do not know the switch.
+type realKernel struct {
+	claims   *tap.Claims
+	resolver *rtnl.Resolver
+	runDir   string // what is to be known after a crash
+}
 
-func (realKernel) CreateTAP(s tap.Spec) error  { return tap.Create(s) }
-func (realKernel) DeleteTAP(name string) error { return tap.Delete(name) }
-func (realKernel) Sweep(keep func(string, tap.Use) bool) ([]string, error) {
+// claimsOf is how many endpoints can be claimed: as many as the ports of a few
+// addresses, in TCP, UDP and ICMP.
+const claimsOf = 1 << 20
+
+func (*realKernel) CreateTAP(s tap.Spec) error  { return tap.Create(s) }
+func (*realKernel) DeleteTAP(name string) error { return tap.Delete(name) }
+func (*realKernel) Sweep(keep func(string, tap.Use) bool) ([]string, error) {
 	return tap.Sweep(keep)
 }
-func (realKernel) Drops(devices ...string) map[string]uint64 { return tap.KernelDrops(devices...) }
-func (realKernel) Link(name string) (tap.Link, error)        { return tap.LinkByName(name) }
-func (realKernel) Watch(ctx context.Context, f func(tap.Link)) error {
+func (*realKernel) Drops(devices ...string) map[string]uint64 { return tap.KernelDrops(devices...) }
+func (*realKernel) Link(name string) (tap.Link, error)        { return tap.LinkByName(name) }
+func (*realKernel) Watch(ctx context.Context, f func(tap.Link)) error {
 	return tap.Watch(ctx, f)
 }
 
-func (realKernel) AttachDevice(name string, mtu int) (attachment, error) {
+func (*realKernel) AttachDevice(name string, mtu int) (attachment, error) {
 	d, err := tap.AttachDevice(name, mtu)
 	if err != nil {
 		return nil, err
@@ -83,15 +103,36 @@ func (realKernel) AttachDevice(name string, mtu int) (attachment, error) {
 	return device{d}, nil
 }
 
-func (realKernel) AttachUplink(nic string, mtu int) (uplink, error) {
-	u, err := tap.AttachUplink(tap.UplinkConfig{Name: nic, MTU: mtu, Bridged: true})
+func (k *realKernel) AttachUplink(c tap.UplinkConfig) (uplink, error) {
+	c.Claims = k.claims
+	u, err := tap.AttachUplink(c)
 	if err != nil {
 		return nil, err
 	}
 	return nicSides{u}, nil
 }
 
-func (realKernel) OpenHost(c tap.HostConfig) (hostPort, error) {
+func (k *realKernel) Claims() (c claims, err error) {
+	k.claims, err = tap.NewClaims(claimsOf)
+	return k.claims, err
+}
+
+func (k *realKernel) ReservePorts(first, last uint16) (func() error, error) {
+	return tap.ReservePorts(k.runDir, first, last)
+}
+
+func (*realKernel) PortFree(p frame.Protocol, at netip.AddrPort) bool { return tap.PortFree(p, at) }
+
+func (k *realKernel) WatchHost(ctx context.Context, host func(rtnl.Host), neighbor func(rtnl.Neighbor)) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return rtnl.Watch(ctx, host, neighbor) })
+	g.Go(func() error { return k.resolver.Run(ctx, func(error) {}) })
+	return g.Wait()
+}
+
+func (k *realKernel) Resolve(link int, a netip.Addr) { k.resolver.Ask(link, a) }
+
+func (*realKernel) OpenHost(c tap.HostConfig) (hostPort, error) {
 	h, err := tap.OpenHost(c)
 	if err != nil {
 		return nil, err

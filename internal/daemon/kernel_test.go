@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"maps"
+	"net/netip"
 	"slices"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"weft/config"
 	"weft/frame"
+	"weft/route/rtnl"
 	vswitch "weft/switch"
 	"weft/tap"
 )
@@ -33,12 +35,15 @@ type memKernel struct {
 	taps  map[string]tap.Spec // TAPs made
 	open  map[string]*memPort // attachments, by device
 	watch func(tap.Link)
+
+	claimed  map[string]bool // owned prefixes and claimed endpoints
+	reserved string          // ports
 }
 
 func newMemKernel(t rapid.TB, devices ...string) *memKernel {
 	k := &memKernel{
 		t: t, links: map[string]tap.Link{}, fails: map[string]error{},
-		once: map[string]bool{}, taps: map[string]tap.Spec{}, open: map[string]*memPort{},
+		once: map[string]bool{}, taps: map[string]tap.Spec{}, open: map[string]*memPort{}, claimed: map[string]bool{},
 	}
 	for _, d := range devices {
 		k.set(d, true)
@@ -153,7 +158,14 @@ func (k *memKernel) attach(device string) (*memPort, error) {
 
 func (k *memKernel) AttachDevice(name string, _ int) (attachment, error) { return k.attach(name) }
 
-func (k *memKernel) AttachUplink(nic string, _ int) (uplink, error) { return k.attach(nic) }
+func (k *memKernel) AttachUplink(c tap.UplinkConfig) (uplink, error) {
+	p, err := k.attach(c.Name)
+	if err != nil {
+		return nil, err // not a *memPort that is nil
+	}
+	p.bridged, p.proxy = c.Bridged, c.Proxy
+	return p, nil
+}
 
 func (k *memKernel) OpenHost(c tap.HostConfig) (hostPort, error) {
 	k.mu.Lock()
@@ -190,6 +202,55 @@ func (k *memKernel) Watch(ctx context.Context, _ func(tap.Link)) error {
 func (k *memKernel) Sweep(func(string, tap.Use) bool) ([]string, error) { return nil, nil }
 func (k *memKernel) Drops(...string) map[string]uint64                  { return nil }
 
+func (k *memKernel) Claims() (claims, error)                      { return k, nil }
+func (k *memKernel) PortFree(frame.Protocol, netip.AddrPort) bool { return true }
+func (k *memKernel) Resolve(int, netip.Addr)                      {}
+
+func (k *memKernel) WatchHost(ctx context.Context, host func(rtnl.Host), _ func(rtnl.Neighbor)) error {
+	host(rtnl.Host{})
+	<-ctx.Done()
+	return nil
+}
+
+func (k *memKernel) ReservePorts(first, last uint16) (func() error, error) {
+	k.reserved = fmt.Sprintf("%d-%d", first, last)
+	return func() error { k.reserved = ""; return nil }, nil
+}
+
+func (k *memKernel) claim(what string, there bool) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.claimed[what] == there {
+		k.t.Errorf("claim of %s set to %t twice", what, there)
+	}
+	k.claimed[what] = there
+	return nil
+}
+
+func (k *memKernel) Claim(p frame.Protocol, at netip.AddrPort, kind tap.ClaimKind) error {
+	return k.claim(fmt.Sprint(p, " ", at, " ", kind), true)
+}
+
+func (k *memKernel) Release(p frame.Protocol, at netip.AddrPort, kind tap.ClaimKind) error {
+	return k.claim(fmt.Sprint(p, " ", at, " ", kind), false)
+}
+func (k *memKernel) Own(p netip.Prefix) error    { return k.claim(p.String(), true) }
+func (k *memKernel) Disown(p netip.Prefix) error { return k.claim(p.String(), false) }
+
+// claims returns all that is claimed, in order.
+func (k *memKernel) claims() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var list []string
+	for what, there := range k.claimed {
+		if there {
+			list = append(list, what)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
 // A memPort is an attachment, a host port and an uplink in one.
 type memPort struct {
 	kernel   *memKernel
@@ -200,6 +261,8 @@ type memPort struct {
 	released bool
 	made     bool // with the attachment goes the device
 	past     bool // its namespace is no more
+	bridged  bool
+	proxy    bool
 
 	mu     sync.Mutex
 	guests map[frame.MAC]bool
@@ -224,6 +287,11 @@ func (p *memPort) MAC() frame.MAC           { return p.mac }
 func (p *memPort) HostMAC() frame.MAC       { return p.mac }
 func (p *memPort) Superseded() bool         { return p.past }
 func (p *memPort) Release() error           { p.released = true; return nil }
+
+func (p *memPort) Set(bridged, proxy bool) error {
+	p.bridged, p.proxy = bridged, proxy
+	return nil
+}
 
 func (p *memPort) Update(c tap.HostConfig) error {
 	p.kernel.mu.Lock()

@@ -27,12 +27,18 @@ func (d *Daemon) linkChanged(l tap.Link) {
 		}
 	}
 	for _, n := range d.networks {
+		if n.gateway != nil && (n.gateway.device == l.Name || n.gateway.link.Index == l.Index) {
+			d.gatewayLinkLocked(n)
+		}
+	}
+	for _, n := range d.segmentsLocked() {
 		for _, u := range n.uplinks {
 			if u.name == l.Name || u.link.Index == l.Index {
 				d.uplinkLinkLocked(u)
 			}
 		}
 	}
+	d.routeLocked()
 }
 
 // link returns the state of a device, the zero Link if there is none.
@@ -58,11 +64,21 @@ func (d *Daemon) queueFailed(id frame.PortID, err error) {
 		}
 	}
 	for _, n := range d.networks {
+		if n.gateway != nil && n.gateway.att != nil && n.gateway.id == id {
+			d.log.Warn("device failed", zap.String(keyNetwork, n.cfg.Name), zap.Error(err))
+			d.warn(d.closeGatewayLocked(n), "detaching failed", n.cfg.Name)
+			d.retried(d.openGatewayLocked(n), n.cfg.Name)
+			d.routeLocked()
+			return
+		}
+	}
+	for _, n := range d.segmentsLocked() {
 		for _, u := range n.uplinks {
 			if u.up != nil && (u.wire == id || u.host == id) {
 				d.log.Warn("device failed", zap.String(keyUplink, u.name), zap.Error(err))
 				d.warn(d.detachUplinkLocked(u), "detaching failed", u.name)
 				d.retried(d.attachUplinkLocked(u), u.name)
+				d.routeLocked()
 				return
 			}
 		}
@@ -97,6 +113,11 @@ func (d *Daemon) repair() {
 		}
 	}
 	for _, n := range d.networks {
+		if n.gateway != nil && n.gateway.att == nil {
+			d.retried(d.openGatewayLocked(n), n.cfg.Name)
+		}
+	}
+	for _, n := range d.segmentsLocked() {
 		d.announceAgainLocked(n)
 		for _, u := range n.uplinks {
 			if u.up == nil && !errors.Is(u.fault, tap.ErrNoDevice) {
@@ -104,6 +125,7 @@ func (d *Daemon) repair() {
 			}
 		}
 	}
+	d.routeLocked()
 }
 
 // retried notes the outcome of a retry. Failures stand in the port's state, where

@@ -11,6 +11,7 @@ import (
 
 	"weft/config"
 	"weft/frame"
+	"weft/route"
 	vswitch "weft/switch"
 	"weft/tap"
 )
@@ -19,7 +20,8 @@ import (
 type network struct {
 	cfg     config.Network
 	fid     vswitch.FID
-	uplinks []*nic // in order of preference
+	uplinks []*nic   // in order of preference; of a network with a gateway none: see segment.go
+	gateway *gateway // nil: of layer 2 only
 	guests  guests
 
 	static map[frame.MAC]string // entries made at run time, by port name
@@ -41,6 +43,7 @@ func (n *network) switchConfig() vswitch.NetworkConfig {
 		Ageing:       time.Duration(n.cfg.Ageing),
 		Stations:     n.cfg.Stations,
 		StationMoved: n.guests.moved,
+		Stages:       n.stages(),
 	}
 }
 
@@ -63,7 +66,14 @@ type nic struct {
 	wire, host frame.PortID
 	active     bool
 	fault      error
+
+	routed bool         // networks with a gateway go by it
+	proxy  bool         // weft answers ARP and neighbor solicitations there
+	asked  *route.Proxy // does so; nil: not
 }
+
+// bridged reports whether ports of weft stand on the NIC's segment.
+func (u *nic) bridged() bool { return u.net.cfg.Mode == config.ModeBridged }
 
 // guests tells the kernel which stations live behind the network's own ports, so
 // that what the host sends them leaves the host towards the switch. moved runs on
@@ -125,7 +135,9 @@ func (d *Daemon) setGuestsLocked(n *network) {
 // attachUplinkLocked attaches the NIC and makes its two sides ports of the network.
 func (d *Daemon) attachUplinkLocked(u *nic) error {
 	u.link = d.link(u.name)
-	up, err := d.kernel.AttachUplink(u.name, u.net.cfg.MTU)
+	up, err := d.kernel.AttachUplink(tap.UplinkConfig{
+		Name: u.name, MTU: portMTU(u.net, u.link), Bridged: u.bridged(), Proxy: u.proxy,
+	})
 	if err != nil {
 		u.fault = err
 		return err
@@ -157,10 +169,14 @@ func (d *Daemon) wireConfig(u *nic, up uplink) vswitch.PortConfig {
 }
 
 func (d *Daemon) hostSideConfig(u *nic, up uplink) vswitch.PortConfig {
-	return vswitch.PortConfig{
+	c := vswitch.PortConfig{
 		Name: u.name + ":host", Network: u.net.fid, Queues: up.Host(), Features: up.Features(),
 		MTU: portMTU(u.net, u.link), Group: uplinkGroup,
 	}
+	if u.routed {
+		c.Router = d.layer3.router
+	}
+	return c
 }
 
 // updateUplinkLocked makes the host's side follow the NIC's address, MTU and
@@ -260,7 +276,7 @@ func (d *Daemon) unplugUplinkLocked(u *nic) (leftover, error) {
 		return nothing{}, nil
 	}
 	up := u.up
-	u.up, u.active = nil, false
+	u.up, u.active, u.routed, u.proxy, u.asked = nil, false, false, false, nil
 	d.setGuestsLocked(u.net)
 	err := errors.Join(d.sw.RemovePort(u.wire), d.sw.RemovePort(u.host))
 	d.electLocked(u.net)

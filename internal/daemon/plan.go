@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -16,24 +17,29 @@ type Kind uint8
 // last thing that can fail. Devices of removed ports are deleted after that.
 const (
 	DetachPort    Kind = 1 + iota // take the port out of the switch; its device stays until the plan is done
-	DetachUplink                  // the same for a NIC
+	DetachUplink                  // the same for a NIC of a bridged network
+	LowerGateway                  // the same for the gateway of a network that will have none
 	AddNetwork                    //
 	UpdateNetwork                 // settings that change in place
 	AttachUplink                  //
+	RaiseGateway                  //
 	UpdatePort                    // settings that change in place
 	AttachPort                    //
+	SetForwards                   // of all networks
 	RemoveNetwork                 //
 )
 
 // An Action is one step from a configuration to another. Old and New are filled as
 // far as they exist.
 type Action struct {
-	Kind       Kind
-	Network    config.Network // as it will be; for RemoveNetwork as it was
-	OldNetwork config.Network // UpdateNetwork
-	Port       config.Port    // as it will be; for DetachPort as it was
-	OldPort    config.Port    // UpdatePort
-	Uplink     string         // NIC, for DetachUplink and AttachUplink
+	Kind        Kind
+	Network     config.Network   // as it will be; for RemoveNetwork as it was
+	OldNetwork  config.Network   // UpdateNetwork
+	Port        config.Port      // as it will be; for DetachPort as it was
+	OldPort     config.Port      // UpdatePort
+	Forwards    []config.Forward // SetForwards
+	OldForwards []config.Forward // SetForwards
+	Uplink      string           // NIC, for DetachUplink and AttachUplink
 
 	// Moved: the device goes from one port or network to another within the plan, for
 	// the same use, and is kept. Recreate: for another use, and it is freed in between.
@@ -45,6 +51,7 @@ func Plan(old, new *config.Config) []Action {
 	var p planner
 	p.networks(old, new)
 	p.ports(old, new)
+	p.forwards(old, new)
 	slices.SortStableFunc(p.actions, func(a, b Action) int { return int(a.Kind) - int(b.Kind) })
 	return p.actions
 }
@@ -61,8 +68,11 @@ func (p *planner) networks(old, new *config.Config) {
 		if !stays {
 			p.add(Action{Kind: RemoveNetwork, Network: o})
 		}
-		for _, nic := range o.Uplinks {
-			if !stays || !slices.Contains(n.Uplinks, nic) {
+		if o.Mode.HasGateway() && !(stays && n.Mode.HasGateway()) {
+			p.add(Action{Kind: LowerGateway, Network: o})
+		}
+		for _, nic := range bridgedUplinks(o) {
+			if !stays || !slices.Contains(bridgedUplinks(n), nic) {
 				p.add(Action{
 					Kind: DetachUplink, Network: o, Uplink: nic,
 					Moved: hasUplink(new, nic), Recreate: hasPort(new, nic),
@@ -75,11 +85,14 @@ func (p *planner) networks(old, new *config.Config) {
 		switch {
 		case !was:
 			p.add(Action{Kind: AddNetwork, Network: n})
-		case !sameNetwork(o, n):
+		case !reflect.DeepEqual(o, n):
 			p.add(Action{Kind: UpdateNetwork, Network: n, OldNetwork: o})
 		}
-		for _, nic := range n.Uplinks {
-			if !was || !slices.Contains(o.Uplinks, nic) {
+		if n.Mode.HasGateway() && !o.Mode.HasGateway() {
+			p.add(Action{Kind: RaiseGateway, Network: n})
+		}
+		for _, nic := range bridgedUplinks(n) {
+			if !was || !slices.Contains(bridgedUplinks(o), nic) {
 				p.add(Action{Kind: AttachUplink, Network: n, Uplink: nic, Moved: hasUplink(old, nic)})
 			}
 		}
@@ -125,15 +138,35 @@ func samePort(o, n config.Port) bool {
 		slices.Equal(o.Addresses, n.Addresses) && o.Stations == n.Stations
 }
 
-func sameNetwork(o, n config.Network) bool {
-	return o.Mode == n.Mode && o.MTU == n.MTU && o.Ageing == n.Ageing &&
-		o.Stations == n.Stations && slices.Equal(o.Uplinks, n.Uplinks)
-}
-
 func offloads(p config.Port) bool { return p.Offloads == nil || *p.Offloads }
 
+// bridgedUplinks returns the NICs whose segment the network's ports stand on. What a
+// network with a gateway goes by is not planned: it may be auto, and is shared.
+func bridgedUplinks(n config.Network) []string {
+	if n.Mode.HasGateway() {
+		return nil
+	}
+	return n.Uplinks
+}
+
 func hasUplink(c *config.Config, nic string) bool {
-	return slices.ContainsFunc(c.Networks, func(n config.Network) bool { return slices.Contains(n.Uplinks, nic) })
+	return slices.ContainsFunc(c.Networks, func(n config.Network) bool { return slices.Contains(bridgedUplinks(n), nic) })
+}
+
+// forwards sets those of all networks at once: one may get what another gives up.
+func (p *planner) forwards(old, new *config.Config) {
+	o, n := forwardsOf(old), forwardsOf(new)
+	if !slices.Equal(o, n) {
+		p.add(Action{Kind: SetForwards, Forwards: n, OldForwards: o})
+	}
+}
+
+func forwardsOf(c *config.Config) []config.Forward {
+	var list []config.Forward
+	for _, n := range c.Networks {
+		list = append(list, n.Forwards...)
+	}
+	return list
 }
 
 func hasPort(c *config.Config, device string) bool {
@@ -173,6 +206,12 @@ func (a Action) String() string {
 		return fmt.Sprintf("change network %s: %s", a.Network.Name, networkChanges(a.OldNetwork, a.Network))
 	case AttachUplink:
 		return fmt.Sprintf("attach uplink %s to network %s", a.Uplink, a.Network.Name)
+	case LowerGateway:
+		return fmt.Sprintf("remove the gateway of network %s", a.Network.Name)
+	case RaiseGateway:
+		return fmt.Sprintf("add the gateway of network %s: %s", a.Network.Name, list(a.Network.Subnets))
+	case SetForwards:
+		return "change forwards: " + forwardChanges(a.OldForwards, a.Forwards)
 	case UpdatePort:
 		return fmt.Sprintf("change port %s: %s", a.Port.Name, portChanges(a.OldPort, a.Port))
 	case AttachPort:
@@ -190,8 +229,38 @@ func networkChanges(o, n config.Network) string {
 	c.note("mtu", o.MTU, n.MTU)
 	c.note("ageing", o.Ageing, n.Ageing)
 	c.note("stations", o.Stations, n.Stations)
+	c.note("subnets", list(o.Subnets), list(n.Subnets))
+	c.note("routes", list(o.Routes), list(n.Routes))
+	c.note("reach", strings.Join(o.Reach, ","), strings.Join(n.Reach, ","))
+	c.note("proxy", o.Proxy, n.Proxy)
+	c.touch("dhcp", o.DHCP, n.DHCP)
+	c.touch("dns", o.DNS, n.DNS)
+	c.touch("nat", o.NAT, n.NAT)
+	c.touch("forwards", o.Forwards, n.Forwards)
 	return c.String()
 }
+
+// list writes values as the document does.
+func list[T any](values []T) string {
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(values), "[]"), " ", ",")
+}
+
+func forwardChanges(o, n []config.Forward) string {
+	var c []string
+	for _, f := range o {
+		if !slices.Contains(n, f) {
+			c = append(c, "no longer "+forwardText(f))
+		}
+	}
+	for _, f := range n {
+		if !slices.Contains(o, f) {
+			c = append(c, forwardText(f))
+		}
+	}
+	return strings.Join(c, ", ")
+}
+
+func forwardText(f config.Forward) string { return fmt.Sprintf("%s %v → %v", f.Proto, f.Port, f.To) }
 
 func portChanges(o, n config.Port) string {
 	var c changes
@@ -209,6 +278,13 @@ type changes []string
 func (c *changes) note(key string, o, n any) {
 	if o != n {
 		*c = append(*c, fmt.Sprintf("%s %v → %v", key, o, n))
+	}
+}
+
+// touch notes a setting of many parts, if any of them differs.
+func (c *changes) touch(key string, o, n any) {
+	if !reflect.DeepEqual(o, n) {
+		*c = append(*c, key)
 	}
 }
 

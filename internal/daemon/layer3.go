@@ -1,0 +1,408 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"weft/config"
+	"weft/frame"
+	"weft/nat"
+	"weft/route"
+	"weft/route/rtnl"
+	"weft/service/forward"
+	"weft/tap"
+)
+
+// errOverlap: a network's subnet is somebody else's on this host.
+var errOverlap = errors.New("overlapping subnets")
+
+// layer3 is what all networks with a gateway share. Under Daemon.mu, but for what its
+// parts guard themselves.
+type layer3 struct {
+	router   *route.Router
+	table    *nat.Table
+	claims   claims
+	forwards *forward.Forwarder // the host's side of all networks' forwards
+
+	host      rtnl.Host // what the kernel was last told to know
+	neighbors map[neighborKey]rtnl.Neighbor
+	links     atomic.Pointer[links]
+	local     atomic.Pointer[map[netip.Addr]struct{}] // addresses of the host
+
+	numbers   map[string]uint16 // realms and pools, by what they are for; they never change
+	view      route.View        // as last set
+	settings  nat.Settings      // as last set
+	owned     []netip.Prefix    // as last told to the kernel
+	forwarded []endpoint        // likewise
+	restore   func() error      // gives the reserved ports back; nil: none are reserved
+	reserved  config.PortRange
+}
+
+type neighborKey struct {
+	link int
+	addr netip.Addr
+}
+
+// links are the router's outside interfaces as the kernel knows them, and back.
+type links struct {
+	ports   map[int]frame.PortID
+	indexes map[frame.PortID]int
+}
+
+// How often time-outs are looked for: of sessions a part each time, of neighbors all.
+const (
+	expireEvery = 10 * time.Millisecond
+	routerEvery = 100 * time.Millisecond
+)
+
+func newLayer3(d *Daemon, sessions int) (*layer3, error) {
+	c, err := d.kernel.Claims()
+	if err != nil {
+		return nil, err
+	}
+	l := &layer3{claims: c, neighbors: map[neighborKey]rtnl.Neighbor{}, numbers: map[string]uint16{}}
+	l.links.Store(&links{})
+	l.local.Store(&map[netip.Addr]struct{}{})
+	l.table = nat.New(nat.Config{
+		Capacity: sessions, Host: natHost{c, d.kernel.PortFree}, Emit: d.sw.Inject,
+	})
+	l.router = route.New(route.Config{
+		Translator: l.table, Inject: d.sw.Inject,
+		Resolve: func(at frame.PortID, a netip.Addr) {
+			if link, ok := l.links.Load().indexes[at]; ok {
+				d.kernel.Resolve(link, a)
+			}
+		},
+	})
+	l.forwards, err = forward.Open(forward.Config{Local: l.isLocal})
+	return l, err
+}
+
+// run sees to time-outs until ctx ends.
+func (l *layer3) run(ctx context.Context, now func() time.Duration) {
+	expire, router := time.NewTicker(expireEvery), time.NewTicker(routerEvery)
+	defer expire.Stop()
+	defer router.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-expire.C:
+			l.table.Expire(now())
+		case <-router.C:
+			l.router.Tick(now())
+			if l.table.Counters().Sessions == 0 {
+				expire.Reset(routerEvery) // an idle host is left to sleep
+			} else {
+				expire.Reset(expireEvery)
+			}
+		}
+	}
+}
+
+// number returns the number that stands for name for as long as the daemon runs.
+func (l *layer3) number(name string) uint16 {
+	n := l.numbers[name]
+	if n == 0 {
+		n = uint16(len(l.numbers) + 1)
+		l.numbers[name] = n
+	}
+	return n
+}
+
+func (l *layer3) realm(network string) uint16   { return l.number("realm " + network) }
+func (l *layer3) ownPool(network string) uint16 { return l.number("addresses " + network) }
+func (l *layer3) nicPool(nic string) uint16     { return l.number("nic " + nic) }
+
+// overlap says which address or route of the host a network's subnets stand in the
+// way of.
+func (l *layer3) overlap(c config.Network) error {
+	for _, s := range c.Subnets {
+		s = s.Masked()
+		for _, a := range l.host.Addresses {
+			if !ours(a.Name) && s.Overlaps(a.Prefix) {
+				return overlapError(c.Name, s, a.Prefix.String(), a.Name)
+			}
+		}
+		for _, r := range l.host.Routes {
+			if !ours(r.Name) && s.Overlaps(r.Prefix) && r.Prefix.Bits() >= s.Bits() {
+				return overlapError(c.Name, s, "the route to "+r.Prefix.String(), r.Name)
+			}
+		}
+	}
+	return nil
+}
+
+func overlapError(network string, s netip.Prefix, what, device string) error {
+	return fmt.Errorf("%w: subnet %v of network %s overlaps %s of %s: choose another, such as weft network set %s subnets=[…]",
+		errOverlap, s, network, what, cmp.Or(device, "the host"), network)
+}
+
+// ours reports whether weft made the device.
+func ours(device string) bool { return strings.HasPrefix(device, "wf-") }
+
+// ways returns the NICs that a network goes outside by.
+func (l *layer3) ways(c config.Network) []string {
+	if !c.Mode.HasGateway() {
+		return nil
+	}
+	if !slices.Equal(c.Uplinks, []string{config.UplinkAuto}) {
+		return c.Uplinks
+	}
+	var nics []string
+	for _, family := range []int{32, 128} {
+		best := rtnl.Route{Metric: -1}
+		for _, r := range l.host.Routes {
+			def := r.Prefix.Bits() == 0 && r.Prefix.Addr().BitLen() == family && r.Kind == rtnl.Unicast
+			if def && !ours(r.Name) && (best.Metric < 0 || r.Metric < best.Metric) {
+				best = r
+			}
+		}
+		if best.Metric >= 0 && !slices.Contains(nics, best.Name) {
+			nics = append(nics, best.Name)
+		}
+	}
+	return nics
+}
+
+// waysLocked returns the NICs of all networks with a gateway that is up, each once.
+func (d *Daemon) waysLocked() []string {
+	var nics []string
+	for _, c := range d.cfg.Networks {
+		if n := d.networks[c.Name]; n != nil && n.gateway != nil {
+			nics = append(nics, d.layer3.ways(n.cfg)...)
+		}
+	}
+	slices.Sort(nics)
+	return slices.Compact(nics)
+}
+
+// routeLocked makes router, translation, services and the kernel go by the networks and
+// the host as they are now. It changes only what differs, and cannot fail as a whole:
+// what does not work stands in the state of its network.
+func (d *Daemon) routeLocked() {
+	l := d.layer3
+	ways := d.waysLocked()
+	d.keepSegmentsLocked(ways)
+	d.setUplinkRolesLocked(ways)
+	if s := d.translationLocked(); !reflect.DeepEqual(s, l.settings) {
+		l.settings = s
+		l.table.Configure(d.sw.Now(), s)
+	}
+	d.reservePortsLocked()
+	d.claimLocked()
+	if v := d.viewLocked(); !reflect.DeepEqual(v, l.view) {
+		if err := l.router.Set(v); err != nil {
+			d.log.Error("the router refused a change: " + err.Error())
+			return
+		}
+		l.view = v
+		d.setLinksLocked()
+	}
+}
+
+// setUplinkRolesLocked tells each NIC what it is for.
+func (d *Daemon) setUplinkRolesLocked(ways []string) {
+	for _, n := range d.segmentsLocked() {
+		for _, u := range n.uplinks {
+			routed, proxy := slices.Contains(ways, u.name), d.proxiesLocked(u.name)
+			if u.up == nil || u.routed == routed && u.proxy == proxy {
+				continue
+			}
+			u.routed, u.proxy, u.asked = routed, proxy, nil
+			if proxy {
+				u.asked = d.layer3.router.Proxy(u.host)
+			}
+			d.warn(u.up.Set(u.bridged(), proxy), "changing an uplink's role failed", u.name)
+			d.updateUplinkLocked(u)
+			d.must(d.sw.UpdateNetwork(n.fid, n.switchConfig()), u.name)
+		}
+	}
+}
+
+// proxiesLocked reports whether weft answers ARP and neighbor solicitations on a NIC.
+func (d *Daemon) proxiesLocked(nic string) bool {
+	for _, n := range d.networks {
+		if (n.cfg.Proxy || len(n.cfg.NAT.Addresses) > 0) && slices.Contains(d.layer3.ways(n.cfg), nic) {
+			return true
+		}
+	}
+	return false
+}
+
+// viewLocked is what the router goes by.
+func (d *Daemon) viewLocked() route.View {
+	l := d.layer3
+	v := route.View{}
+	for _, a := range l.host.Addresses {
+		if !a.Prefix.Addr().IsLoopback() && !slices.Contains(v.Local, a.Prefix.Addr()) {
+			v.Local = append(v.Local, a.Prefix.Addr())
+		}
+	}
+	for _, n := range d.segmentsLocked() {
+		if n.gateway != nil && n.gateway.att != nil {
+			v.Interfaces = append(v.Interfaces, d.insideLocked(n))
+			for _, r := range n.cfg.Routes {
+				v.Routes = append(v.Routes, route.Route{Prefix: r.To, Via: r.Via, Port: n.gateway.id})
+			}
+			v.External = append(v.External, n.cfg.NAT.Addresses...)
+			if n.cfg.Proxy {
+				v.Owned = append(v.Owned, masked(n.cfg.Subnets)...)
+			}
+		}
+		for _, u := range n.uplinks {
+			if u.up != nil && u.routed {
+				v.Interfaces = append(v.Interfaces, d.outsideLocked(u))
+			}
+		}
+	}
+	for _, r := range l.host.Routes {
+		if ours(r.Name) {
+			continue
+		}
+		out := route.Route{Prefix: r.Prefix, Via: r.Gateway, Metric: r.Metric}
+		if u := d.uplinkLocked(r.Name); u != nil && u.up != nil && u.routed && u.link.Up && r.Kind == rtnl.Unicast {
+			out.Port = u.host
+		}
+		v.Routes = append(v.Routes, out)
+	}
+	return v
+}
+
+func (d *Daemon) insideLocked(n *network) route.Interface {
+	g := n.gateway
+	i := route.Interface{
+		Port: g.id, Name: n.cfg.Name, MAC: g.att.MAC(), MTU: n.cfg.MTU,
+		Addresses: append(slices.Clone(n.cfg.Subnets), tap.GatewayLinkLocal),
+	}
+	if n.cfg.Mode == config.ModeNAT {
+		i.Realm = g.realm
+		if len(n.cfg.NAT.Addresses) > 0 {
+			i.Pool = d.layer3.ownPool(n.cfg.Name)
+		}
+	}
+	for _, name := range n.cfg.Reach {
+		if o := d.networks[name]; o != nil && o.gateway != nil && o.gateway.att != nil {
+			i.Reach = append(i.Reach, o.gateway.id)
+		}
+	}
+	return i
+}
+
+func (d *Daemon) outsideLocked(u *nic) route.Interface {
+	i := route.Interface{
+		Port: u.host, Name: u.name, MAC: u.up.HostMAC(), MTU: portMTU(u.net, u.link),
+		Outside: true, Pool: d.layer3.nicPool(u.name), Proxy: u.proxy,
+	}
+	for _, a := range d.layer3.host.Addresses {
+		if a.Link == u.link.Index && !a.Tentative {
+			i.Addresses = append(i.Addresses, a.Prefix)
+		}
+	}
+	return i
+}
+
+func masked(list []netip.Prefix) []netip.Prefix {
+	m := make([]netip.Prefix, len(list))
+	for i, p := range list {
+		m[i] = p.Masked()
+	}
+	return m
+}
+
+// setLinksLocked says which interface of the router each link is, and what the kernel
+// knows of its neighbors.
+func (d *Daemon) setLinksLocked() {
+	l := d.layer3
+	next := &links{ports: map[int]frame.PortID{}, indexes: map[frame.PortID]int{}}
+	for _, n := range d.segmentsLocked() {
+		for _, u := range n.uplinks {
+			if u.up != nil && u.routed {
+				next.ports[u.link.Index], next.indexes[u.host] = u.host, u.link.Index
+			}
+		}
+	}
+	l.links.Store(next)
+	for _, n := range l.neighbors {
+		l.tell(n)
+	}
+}
+
+// neighborChanged is told of what the kernel knows of a neighbor.
+func (d *Daemon) neighborChanged(n rtnl.Neighbor) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.layer3
+	key := neighborKey{n.Link, n.Address}
+	if n.MAC == 0 {
+		delete(l.neighbors, key)
+	} else {
+		l.neighbors[key] = n
+	}
+	l.tell(n)
+}
+
+func (l *layer3) tell(n rtnl.Neighbor) {
+	at, ok := l.links.Load().ports[n.Link]
+	switch {
+	case !ok:
+	case n.MAC == 0:
+		l.router.DeleteNeighbor(at, n.Address)
+	default:
+		l.router.SetNeighbor(at, n.Address, n.MAC)
+	}
+}
+
+// followHost keeps up with the host's kernel until ctx ends. first is called when its
+// state is known.
+func (d *Daemon) followHost(ctx context.Context, first func()) error {
+	for {
+		err := d.kernel.WatchHost(ctx, func(h rtnl.Host) { d.hostChanged(h); first() }, d.neighborChanged)
+		if ctx.Err() != nil {
+			return nil
+		}
+		d.log.Error("following the host's addresses and routes failed, trying again", zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(retryInterval):
+		}
+	}
+}
+
+// hostChanged is told of the host's addresses and routes.
+func (d *Daemon) hostChanged(h rtnl.Host) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.layer3.host = h
+	local := map[netip.Addr]struct{}{}
+	for _, a := range h.Addresses {
+		local[a.Prefix.Addr()] = struct{}{}
+	}
+	d.layer3.local.Store(&local)
+	for _, n := range d.segmentsLocked() {
+		g := n.gateway
+		if g == nil {
+			continue
+		}
+		switch overlap := d.layer3.overlap(n.cfg); {
+		case overlap != nil && g.att != nil:
+			d.log.Error("gateway taken down: " + overlap.Error())
+			d.warn(d.closeGatewayLocked(n), "taking down a gateway failed in part", n.cfg.Name)
+			g.fault = overlap
+		case overlap == nil && g.att == nil:
+			d.retried(d.openGatewayLocked(n), n.cfg.Name)
+		}
+	}
+	d.routeLocked()
+}
