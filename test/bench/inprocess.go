@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// A figure is one value of one benchmark in package switch.
+// A figure is one value of one benchmark.
 type figure struct {
 	metric
 	benchmark *regexp.Regexp

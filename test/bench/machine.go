@@ -28,6 +28,7 @@ var versionCommands = []struct{ name, command string }{
 	{"vde_switch", "vde_switch --version"},
 	{"iperf3", "iperf3 --version"},
 	{"nftables", "nft --version"},
+	{"slirp4netns", "slirp4netns --version"},
 	{"iproute2", "ip -V"},
 }
 

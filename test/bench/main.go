@@ -79,6 +79,7 @@ func (b *bench) all(chosen *regexp.Regexp, peersOnly bool) (results, error) {
 	var r results
 	for _, e := range []experiment{
 		b.tcpHost(), b.tcpDevice(), b.smallFrames(), b.idlePorts(), b.idleDaemon(), b.restart(),
+		b.natTCP(), b.hostBesideNAT(),
 	} {
 		if peersOnly {
 			e.contestants = peersOf(e.contestants)
@@ -115,7 +116,7 @@ func peersOf(contestants []contestant) []contestant {
 // tools are what the peers and the traffic need.
 var tools = []string{
 	"ip", "nsenter", "sysctl", "ping", "iperf3", "nft",
-	"ovs-vswitchd", "ovsdb-server", "ovs-vsctl", "vde_switch",
+	"ovs-vswitchd", "ovsdb-server", "ovs-vsctl", "vde_switch", "slirp4netns",
 }
 
 // possible reports what keeps a bench from running, all of it, and sweeps the

@@ -52,14 +52,19 @@ func (b *bench) tcp(l *lab, c contestant, k kind) (sample, error) {
 	if err != nil {
 		return nil, err
 	}
+	return b.throughput(l, s)
+}
+
+// throughput measures throughput and latency from guest a to guest b.
+func (b *bench) throughput(l *lab, s subject) (sample, error) {
 	if err := l.reachable("a", guestAddress(2).Addr().String()); err != nil {
 		return nil, err
 	}
-	one, err := b.iperf(l, s, 1)
+	one, err := b.iperf(l, s, "a", 1)
 	if err != nil {
 		return nil, err
 	}
-	four, err := b.iperf(l, s, 4)
+	four, err := b.iperf(l, s, "a", 4)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +87,7 @@ func (l *lab) reachable(space, address string) error {
 	})
 }
 
-// A transfer is what iperf3 moved from guest a to guest b, in b's count.
+// A transfer is what iperf3 moved from one namespace to guest b, in b's count.
 type transfer struct {
 	gbits  float64 // Gbit/s
 	cpu    float64 // seconds per GB
@@ -92,7 +97,7 @@ type transfer struct {
 // segmentMax is the longest superframe: a run of n bytes is n/segmentMax frames at least.
 const segmentMax = 1 << 16
 
-func (b *bench) iperf(l *lab, s subject, streams int) (transfer, error) {
+func (b *bench) iperf(l *lab, s subject, from string, streams int) (transfer, error) {
 	before, err := s.frames()
 	if err != nil {
 		return transfer{}, err
@@ -105,7 +110,7 @@ func (b *bench) iperf(l *lab, s subject, streams int) (transfer, error) {
 		return transfer{}, err
 	}
 	u := l.usage()
-	client, err := l.start("a", "iperf3", "--client", guestAddress(2).Addr().String(), "--json",
+	client, err := l.start(from, "iperf3", "--client", guestAddress(2).Addr().String(), "--json",
 		"--time", strconv.Itoa(int(b.duration/time.Second)), "--parallel", strconv.Itoa(streams))
 	if err != nil {
 		return transfer{}, err

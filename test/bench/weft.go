@@ -15,6 +15,7 @@ import (
 type weftd struct {
 	lab     *lab
 	uplink  string // a NIC of "sw": the network is bridged to it
+	nat     bool   // the network goes out by NAT
 	process *process
 }
 
@@ -41,10 +42,13 @@ func (w *weftd) start(ports []port) error {
 // document returns the configuration.
 func (w *weftd) document(ports []port) string {
 	var b strings.Builder
-	if w.uplink == "" {
-		b.WriteString("networks:\n  - {name: bench, mode: isolated}\n")
-	} else {
+	switch {
+	case w.nat:
+		fmt.Fprintf(&b, "networks:\n  - {name: bench, mode: nat, subnets: [%s], dhcp: {enabled: false}}\n", inside(1))
+	case w.uplink != "":
 		fmt.Fprintf(&b, "networks:\n  - {name: bench, mode: bridged, uplink: %s}\n", w.uplink)
+	default:
+		b.WriteString("networks:\n  - {name: bench, mode: isolated}\n")
 	}
 	b.WriteString("ports:\n")
 	for _, p := range ports {
