@@ -263,7 +263,7 @@ func TestNoTwoClientsHoldOneAddress(t *testing.T) {
 }
 
 // verify checks that all that a table knows fits together.
-func verify(t *rapid.T, b *table) {
+func verify(t interface{ Fatalf(string, ...any) }, b *table) {
 	queued := len(b.due) + len(*b.idle[IPv4]) + len(*b.idle[IPv6])
 	if queued != len(b.addresses) {
 		t.Fatalf("%d entries, %d queued", len(b.addresses), queued)
