@@ -30,10 +30,11 @@ const (
 type Claims struct {
 	endpoints, addresses, prefixes, datagrams *ebpf.Map
 
-	mu     sync.Mutex
-	key    claimKey         // of the call that holds mu, so that none allocates
-	kinds  ClaimKind        // likewise
-	shares map[[16]byte]int // claims by address; guarded by mu
+	mu       sync.Mutex
+	key      claimKey          // of the call that holds mu, so that none allocates
+	kinds    ClaimKind         // likewise
+	forwards map[claimKey]bool // guarded by mu
+	shares   map[[16]byte]int  // claimed endpoints by address; guarded by mu
 }
 
 // claimKey is struct endpoint of bpf/claims.h: IPv4 is mapped into IPv6, the port in
@@ -53,7 +54,7 @@ type prefixKey struct {
 
 // NewClaims makes a set for at most capacity endpoints.
 func NewClaims(capacity int) (*Claims, error) {
-	c := &Claims{shares: make(map[[16]byte]int)}
+	c := &Claims{forwards: make(map[claimKey]bool), shares: make(map[[16]byte]int)}
 	for _, m := range []struct {
 		to   **ebpf.Map
 		name string
@@ -84,7 +85,7 @@ func (c *Claims) maps() map[string]*ebpf.Map {
 }
 
 // Claim makes frames for the endpoint weft's from now on; for ICMP the port is the
-// identifier of an echo. It makes one or two system calls and does not allocate.
+// identifier of an echo. For a session it makes one system call or two, and does not allocate.
 func (c *Claims) Claim(p frame.Protocol, at netip.AddrPort, k ClaimKind) error {
 	if !claimable(p, at) || k != ClaimSession && k != ClaimForward {
 		return fmt.Errorf("claim %s %s: only endpoints of TCP, UDP and ICMP can be claimed", p, at)
@@ -94,6 +95,9 @@ func (c *Claims) Claim(p frame.Protocol, at netip.AddrPort, k ClaimKind) error {
 	c.set(p, at)
 	if err := c.add(k); err != nil {
 		return fmt.Errorf("claim %s %s: %w", p, at, explainFull(c.endpoints, err))
+	}
+	if k == ClaimForward {
+		c.forwards[c.key] = true
 	}
 	return nil
 }
@@ -123,25 +127,34 @@ func (c *Claims) add(k ClaimKind) error {
 		}
 	}
 	err := c.update(ebpf.UpdateNoExist)
-	if err == nil {
+	switch {
+	case err == nil:
 		c.shares[c.key.at]++
 		return nil
+	case !errors.Is(err, ebpf.ErrKeyExist):
+		return errors.Join(err, c.unshare())
+	case c.forwards[c.key] == (k == ClaimForward): // it is there already
+		return nil
 	}
-	if errors.Is(err, ebpf.ErrKeyExist) {
-		if err = c.lookup(); err == nil {
-			c.kinds |= k
-			return c.update(ebpf.UpdateExist)
-		}
-	}
-	return errors.Join(err, c.unshare())
-}
-
-func (c *Claims) lookup() error {
-	return c.endpoints.Lookup(unsafe.Pointer(&c.key), unsafe.Pointer(&c.kinds))
+	c.kinds = ClaimSession | ClaimForward
+	return c.update(ebpf.UpdateExist)
 }
 
 func (c *Claims) update(f ebpf.MapUpdateFlags) error {
 	return c.endpoints.Update(unsafe.Pointer(&c.key), unsafe.Pointer(&c.kinds), f)
+}
+
+// remove removes the endpoint of the key.
+func (c *Claims) remove() error {
+	err := c.endpoints.Delete(unsafe.Pointer(&c.key))
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
+		return nil
+	}
+	if err == nil {
+		c.shares[c.key.at]--
+		err = c.unshare()
+	}
+	return err
 }
 
 // unshare forgets the address of the key if nothing of it is claimed any more.
@@ -161,28 +174,36 @@ func explainFull(m *ebpf.Map, err error) error {
 }
 
 // Release gives the endpoint's frames back to the host, unless there is a claim of the
-// other kind. What was not claimed is no error. It does not allocate.
+// other kind. What was not claimed is no error. It costs what Claim does.
 func (c *Claims) Release(p frame.Protocol, at netip.AddrPort, k ClaimKind) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.set(p, at)
-	err := c.lookup()
-	switch left := c.kinds &^ k; {
-	case errors.Is(err, ebpf.ErrKeyNotExist):
-		return nil
-	case err == nil && left != 0:
-		c.kinds = left
-		err = c.update(ebpf.UpdateExist)
-	case err == nil:
-		if err = c.endpoints.Delete(unsafe.Pointer(&c.key)); err == nil {
-			c.shares[c.key.at]--
-			err = c.unshare()
-		}
-	}
-	if err != nil {
+	if err := c.end(k); err != nil {
 		return fmt.Errorf("release %s %s: %w", p, at, err)
 	}
 	return nil
+}
+
+// end ends the claim of a kind to the endpoint of the key.
+func (c *Claims) end(k ClaimKind) error {
+	forwarded := c.forwards[c.key]
+	switch {
+	case k == ClaimSession && forwarded:
+		c.kinds = ClaimForward
+		return c.update(ebpf.UpdateExist)
+	case k == ClaimSession:
+		return c.remove()
+	case !forwarded:
+		return nil
+	}
+	delete(c.forwards, c.key)
+	err := c.endpoints.Lookup(unsafe.Pointer(&c.key), unsafe.Pointer(&c.kinds))
+	if err != nil || c.kinds&ClaimSession == 0 {
+		return errors.Join(err, c.remove())
+	}
+	c.kinds = ClaimSession
+	return c.update(ebpf.UpdateExist)
 }
 
 // Own makes weft's whatever is for an address of the prefix.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -342,4 +343,14 @@ func state(t testing.TB) string {
 		}
 	}
 	return s.String()
+}
+
+// entries counts what is in a map.
+func entries(m *ebpf.Map) int {
+	n := 0
+	key, value := make([]byte, m.KeySize()), make([]byte, m.ValueSize())
+	for all := m.Iterate(); all.Next(&key, &value); {
+		n++
+	}
+	return n
 }

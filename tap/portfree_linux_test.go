@@ -14,6 +14,7 @@ import (
 )
 
 func TestPortFree(t *testing.T) {
+	isolate(t)
 	l := newLab(t)
 	host4, host6 := netip.MustParseAddr("10.7.0.10"), netip.MustParseAddr("fd07::10")
 	both := []netip.Addr{host4, host6}
