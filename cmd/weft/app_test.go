@@ -106,26 +106,35 @@ func TestCommandsAskTheEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line, want := range map[string]string{
-		"network add lan mode=bridged mtu=9000 uplinks=eth0,eth1 ageing=60s":   `edit network lan op=2 map[string]interface {}{"ageing":"60s", "mode":"bridged", "mtu":9000, "uplinks":[]interface {}{"eth0", "eth1"}} runtime=false`,
-		"network set lan mtu= --runtime":                                       `edit network lan op=3 map[string]interface {}{"mtu":interface {}(nil)} runtime=true`,
-		"network delete lan":                                                   `edit network lan op=4 map[string]interface {}(nil) runtime=false`,
-		"port add vm1":                                                         `edit port vm1 op=2 map[string]interface {}{} runtime=false`,
+		"network add lan mode=bridged mtu=9000 uplinks=eth0,eth1 ageing=60s":                                                                                        `edit network lan op=2 map[string]interface {}{"ageing":"60s", "mode":"bridged", "mtu":9000, "uplinks":[]interface {}{"eth0", "eth1"}} runtime=false`,
+		"network set default dhcp.lease=2h nat.quota=9 dns.enabled=off dhcp.range=":                                                                                 `edit network default op=3 map[string]interface {}{"dhcp.lease":"2h", "dhcp.range":interface {}(nil), "dns.enabled":false, "nat.quota":9} runtime=false`,
+		"network set default forwards+=tcp:2222:192.168.150.10:22 forwards+=udp:[2001:db8::1]:8000-8010:[fd00::1]:8000 forwards-=tcp:23 forwards-=tcp:192.0.2.1:24": `edit network default op=3 map[string]interface {}{"forwards+":[]interface {}{map[string]interface {}{"port":"2222", "proto":"tcp", "to":"192.168.150.10:22"}, map[string]interface {}{"address":"2001:db8::1", "port":"8000-8010", "proto":"udp", "to":"[fd00::1]:8000"}}, "forwards-":[]interface {}{map[string]interface {}{"port":"23", "proto":"tcp"}, map[string]interface {}{"address":"192.0.2.1", "port":"24", "proto":"tcp"}}} runtime=false`,
+		"network set default dhcp.reservations+=52:54:00:00:00:01,192.168.150.10,fd00::1,web dhcp.reservations-=db":                                                 `edit network default op=3 map[string]interface {}{"dhcp.reservations+":[]interface {}{map[string]interface {}{"address":"192.168.150.10", "address6":"fd00::1", "mac":"52:54:00:00:00:01", "name":"web"}}, "dhcp.reservations-":[]interface {}{map[string]interface {}{"name":"db"}}} runtime=false`,
+		"network set default routes=10.7.0.0/16,192.168.150.5 routes-=10.8.0.0/16 reach+=a,b":                                                                       `edit network default op=3 map[string]interface {}{"reach+":[]interface {}{"a", "b"}, "routes":[]interface {}{map[string]interface {}{"to":"10.7.0.0/16", "via":"192.168.150.5"}}, "routes-":[]interface {}{map[string]interface {}{"to":"10.8.0.0/16"}}} runtime=false`,
+		"network set default dhcp={range:\u00a010.0.0.1-10.0.0.9,quota:\u00a03} forwards=[{proto:\u00a0tcp,port:\u00a022}] forwards+={port:\u00a023}":               `edit network default op=3 map[string]interface {}{"dhcp":map[string]interface {}{"quota":3, "range":"10.0.0.1-10.0.0.9"}, "forwards":[]interface {}{map[string]interface {}{"port":22, "proto":"tcp"}}, "forwards+":[]interface {}{map[string]interface {}{"port":23}}} runtime=false`,
+		"network set lan mtu= --runtime": `edit network lan op=3 map[string]interface {}{"mtu":interface {}(nil)} runtime=true`,
+		"network delete lan":             `edit network lan op=4 map[string]interface {}(nil) runtime=false`,
+		"port add vm1":                   `edit port vm1 op=2 map[string]interface {}{} runtime=false`,
 		"port add h type=host addresses=10.0.0.1/24,fd00::1/64 offloads=off":   `edit port h op=2 map[string]interface {}{"addresses":[]interface {}{"10.0.0.1/24", "fd00::1/64"}, "offloads":false, "type":"host"} runtime=false`,
 		"port set eth0:wire mac=52:54:00:00:00:01 queues=2 owner=libvirt-qemu": `edit port eth0:wire op=3 map[string]interface {}{"mac":"52:54:00:00:00:01", "owner":"libvirt-qemu", "queues":2} runtime=false`,
-		"port delete vm1 --runtime":                                            `edit port vm1 op=4 map[string]interface {}(nil) runtime=true`,
-		"fdb add lan 52-54-00-00-00-07 vm1":                                    `add station lan 52:54:00:00:00:07 vm1`,
-		"fdb delete lan 52:54:00:00:00:07":                                     `delete station lan 52:54:00:00:00:07`,
-		"fdb flush":                                                            `flush "" ""`,
-		"fdb flush lan --port vm1":                                             `flush "lan" "vm1"`,
-		"nat flush":                                                            `flush nat "" invalid IP`,
-		"nat flush default":                                                    `flush nat "default" invalid IP`,
-		"nat flush default fd5a:150::10":                                       `flush nat "default" fd5a:150::10`,
-		"lease release default 192.168.150.101":                                `release lease default 192.168.150.101`,
-		"apply":                                                                `apply "" dry=false runtime=false`,
-		"apply --dry-run -f " + document:                                       `apply "networks: []" dry=true runtime=false`,
-		"apply --runtime -f -":                                                 `apply "ports: []" dry=false runtime=true`,
+		"port delete vm1 --runtime":             `edit port vm1 op=4 map[string]interface {}(nil) runtime=true`,
+		"fdb add lan 52-54-00-00-00-07 vm1":     `add station lan 52:54:00:00:00:07 vm1`,
+		"fdb delete lan 52:54:00:00:00:07":      `delete station lan 52:54:00:00:00:07`,
+		"fdb flush":                             `flush "" ""`,
+		"fdb flush lan --port vm1":              `flush "lan" "vm1"`,
+		"nat flush":                             `flush nat "" invalid IP`,
+		"nat flush default":                     `flush nat "default" invalid IP`,
+		"nat flush default fd5a:150::10":        `flush nat "default" fd5a:150::10`,
+		"lease release default 192.168.150.101": `release lease default 192.168.150.101`,
+		"apply":                                 `apply "" dry=false runtime=false`,
+		"apply --dry-run -f " + document:        `apply "networks: []" dry=true runtime=false`,
+		"apply --runtime -f -":                  `apply "ports: []" dry=false runtime=true`,
 	} {
-		r := weft(t, "ports: []", strings.Fields(line)...)
+		args := strings.Split(line, " ") // a no-break space stands for one within an argument
+		for i := range args {
+			args[i] = strings.ReplaceAll(args[i], "\u00a0", " ")
+		}
+		r := weft(t, "ports: []", args...)
 		if r.status != exitDone {
 			t.Errorf("weft %s: status %d: %s", line, r.status, r.stderr)
 		}
@@ -166,6 +175,17 @@ func TestExitStatus(t *testing.T) {
 		{"network set lan name=x", exitUsage, `unknown key "name" (want `},
 		{"network set lan mtu=big", exitUsage, `mtu=big: "big" is not a whole number`},
 		{"network set lan mtu=1 mtu=2", exitUsage, "mtu is given twice"},
+		{"network set lan dhcp.lese=2h", exitUsage, `unknown key "dhcp.lese" (want dhcp.enabled, dhcp.lease, dhcp.quota, dhcp.range, dhcp.reservations)`},
+		{"network set lan mtu.x=2", exitUsage, `unknown key "mtu.x": mtu has no keys below it`},
+		{"network set lan dhcp=2h", exitUsage, "want {KEY: VALUE, …}, or its keys one by one"},
+		{"network set lan dhcp={a", exitUsage, "is not written as YAML has it"},
+		{"network set lan mtu+=2", exitUsage, "mtu is no list (want mtu=VALUE)"},
+		{"network set lan uplinks+=", exitUsage, "empty (want what is to be added or removed)"},
+		{"network set lan uplinks+-=a", exitUsage, "want =, += or -= behind the key"},
+		{"network set lan forwards+=tcp", exitUsage, `"tcp" is no forward (want PROTO:`},
+		{"network set lan forwards+=tcp:22:a", exitUsage, `"tcp:22:a" is no forward`},
+		{"network set lan dhcp.reservations+=web,db", exitUsage, `"web,db" is no reservation`},
+		{"network set lan routes+=10.0.0.0/8,a,b", exitUsage, `"10.0.0.0/8,a,b" is no route`},
 		{"port set h offloads=maybe", exitUsage, `"maybe" is neither true nor false`},
 		{"fdb add lan x vm1", exitUsage, `"x" is not a MAC address`},
 		{"nat show --limit -1", exitUsage, "--limit -1: want a number of sessions"},

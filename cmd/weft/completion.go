@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -111,44 +111,66 @@ func (a *app) completeFlag(c *cobra.Command, flag string, names completer) {
 }
 
 // valuesOf are the values a key may have, where they are few.
-func (a *app) valuesOf(e entry, key string) completer {
+func (a *app) valuesOf(e entry, k key) completer {
 	fixed := func(values ...string) completer { return func(context.Context) []string { return values } }
-	switch key {
-	case "mode":
+	switch {
+	case k.kind == reflect.TypeFor[config.Mode]():
 		return fixed(string(config.ModeNAT), string(config.ModeRouted), string(config.ModeBridged), string(config.ModeIsolated))
-	case "type":
+	case k.kind == reflect.TypeFor[config.PortType]():
 		return fixed(string(config.PortTAP), string(config.PortDevice), string(config.PortHost))
-	case "offloads":
+	case k.kind == reflect.TypeFor[config.Filtering]():
+		return fixed(string(config.FilterAddressAndPort), string(config.FilterAddress), string(config.FilterEndpointIndependent))
+	case k.kind.Kind() == reflect.Bool:
 		return fixed("true", "false")
-	case "network":
-		if e.noun == client.Port {
-			return a.networkNames
-		}
+	case k.name == "network" && e.noun == client.Port:
+		return a.networkNames
+	case k.name == "reach":
+		return a.gatewayNames
 	}
 	return nil
 }
 
 // completeValue completes KEY= or the value of KEY=part.
 func (a *app) completeValue(cmd *cobra.Command, e entry, given []string, part string) ([]string, cobra.ShellCompDirective) {
-	if key, _, ok := strings.Cut(part, "="); ok {
-		values := a.valuesOf(e, key)
+	known := keys(e.zero)
+	if name, _, ok := strings.Cut(part, "="); ok {
+		k, err := find(known, strings.TrimRight(name, "+-"))
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		values := a.valuesOf(e, k)
 		if values == nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		found := ask(cmd, values)
 		for i := range found {
-			found[i] = key + "=" + found[i]
+			found[i] = name + "=" + found[i]
 		}
 		return found, cobra.ShellCompDirectiveNoFileComp
 	}
-	known := keys(e.zero)
-	for _, pair := range given {
-		key, _, _ := strings.Cut(pair, "=")
-		delete(known, key)
+	around, _, below := cutLast(part, ".")
+	var found []string
+	for _, k := range known {
+		in, _, dotted := cutLast(k.name, ".")
+		used := slices.ContainsFunc(given, func(pair string) bool {
+			name, _, _ := strings.Cut(pair, "=")
+			return name == k.name
+		})
+		if in == around && below == dotted && !used {
+			found = append(found, k.offers()...)
+		}
 	}
-	found := slices.Sorted(maps.Keys(known))
-	for i := range found {
-		found[i] += "="
-	}
+	slices.Sort(found)
 	return found, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// offers is how a key may go on.
+func (k key) offers() []string {
+	switch {
+	case isMapping(k.kind):
+		return []string{k.name + "."}
+	case k.kind.Kind() == reflect.Slice && isMapping(k.kind.Elem()):
+		return []string{k.name + "+=", k.name + "-="}
+	}
+	return []string{k.name + "="}
 }

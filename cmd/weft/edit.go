@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -11,10 +12,21 @@ import (
 // An entry is a kind of entry of the document, with what its verbs need to know.
 type entry struct {
 	noun     client.Noun
-	word     string // in commands and texts
-	zero     any    // config.Network or config.Port: its keys
-	example  string // KEY=VALUE pairs of a typical one
+	word     string   // in commands and texts
+	zero     any      // config.Network or config.Port: its keys
+	example  string   // KEY=VALUE pairs of a typical one
+	changes  []string // NAME and KEY=VALUE pairs of typical changes
+	syntax   string   // how values are written, behind "… weftd's file"
 	complete completer
+}
+
+// examples are command lines that change an entry.
+func (e entry) examples() string {
+	lines := make([]string, len(e.changes))
+	for i, c := range e.changes {
+		lines[i] = fmt.Sprintf("  weft %s set %s", e.word, c)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // editCommands are the verbs that change an entry.
@@ -41,7 +53,7 @@ func (a *app) editCommands(e entry) []*cobra.Command {
 		flags(&cobra.Command{
 			Use:               "add NAME [KEY=VALUE]...",
 			Short:             "Add a " + e.word,
-			Long:              fmt.Sprintf("Add a %s. The keys are those of weftd's file; lists take commas.", e.word),
+			Long:              fmt.Sprintf("Add a %s. The keys are those of weftd's file%s", e.word, e.syntax),
 			Example:           fmt.Sprintf("  weft %s add %s", e.word, e.example),
 			Args:              cobra.MinimumNArgs(1),
 			ValidArgsFunction: a.completeEdit(e, nil),
@@ -50,8 +62,8 @@ func (a *app) editCommands(e entry) []*cobra.Command {
 		flags(&cobra.Command{
 			Use:               "set NAME KEY=VALUE...",
 			Short:             "Change a " + e.word + " in place",
-			Long:              fmt.Sprintf("Change keys of a %s in place. The keys are those of weftd's file; lists take\ncommas; KEY= removes the key.", e.word),
-			Example:           fmt.Sprintf("  weft %s set %s", e.word, e.example),
+			Long:              fmt.Sprintf("Change keys of a %s in place. The keys are those of weftd's file%s", e.word, e.syntax),
+			Example:           e.examples(),
 			Args:              cobra.MinimumNArgs(2),
 			ValidArgsFunction: a.completeEdit(e, e.complete),
 			RunE:              edit(client.Update),

@@ -12,12 +12,33 @@ import (
 	"weft/internal/control/client"
 )
 
+const networkSyntax = `:
+
+  mtu=9000            a value; KEY= removes the key
+  uplinks=eth0,eth1   a list; += adds to it, -= removes from it
+  dhcp.lease=2h       a key of a mapping
+  dhcp='{lease: 2h}'  a mapping, or a list of them, as in the file
+
+Items of these lists have a short form. To remove one, say as much of it as tells it
+from the others, such as forwards-=tcp:2222.
+
+  forwards            ` + shortForward + `
+  dhcp.reservations   ` + shortReservation + `
+  routes              ` + shortRoute
+
 func (a *app) networkCommand() *cobra.Command {
 	e := entry{
-		noun:     client.Network,
-		word:     "network",
-		zero:     config.Network{},
-		example:  "lan mode=bridged uplinks=eth0,eth1",
+		noun:    client.Network,
+		word:    "network",
+		zero:    config.Network{},
+		example: "lan mode=bridged uplinks=eth0,eth1",
+		changes: []string{
+			"lan mtu=9000 uplinks+=eth1",
+			"default dhcp.lease=2h nat.filtering=endpoint-independent",
+			"default forwards+=tcp:2222:192.168.150.10:22 forwards-=udp:514",
+			"default dhcp.reservations+=52:54:00:00:00:01,192.168.150.10,web",
+		},
+		syntax:   networkSyntax,
 		complete: a.networkNames,
 	}
 	verbs := viewCommands(a, e, view[api.Network]{

@@ -17,6 +17,8 @@ func (a *app) portCommand() *cobra.Command {
 		word:     "port",
 		zero:     config.Port{},
 		example:  "vm1 network=lan type=tap owner=libvirt-qemu",
+		changes:  []string{"vm1 mac=52:54:00:00:00:01 owner="},
+		syntax:   "; lists take\ncommas; KEY= removes the key, LIST+= adds to a list, LIST-= removes from it.",
 		complete: a.portNames,
 	}
 	verbs := viewCommands(a, e, view[api.Port]{
