@@ -11,10 +11,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
+
+	"go.uber.org/zap/zapcore"
 
 	"weft/config"
 	"weft/internal/control/api"
-	"weft/internal/daemon"
+	weft "weft/internal/daemon"
 )
 
 // version is set by the build.
@@ -25,11 +28,13 @@ func main() {
 	var (
 		path     = f.String("config", config.DefaultPath, "the configuration `file`")
 		socket   = f.String("socket", api.SocketPath, "the unix `socket` that weft speaks to")
-		level    = f.String("log-level", "info", "debug, info, warn or error")
+		state    = f.String("state-dir", "/var/lib/weft", "the `directory` that keeps what outlives a restart: leases")
 		check    = f.Bool("check", false, "say whether the configuration has faults, and end")
 		cleanup  = f.Bool("cleanup", false, "remove everything that an earlier weftd left in the kernel, and end")
 		printVer = f.Bool("version", false, "print the version, and end")
 	)
+	level := zapcore.InfoLevel
+	f.Func("log-level", "the `level` of what is logged: debug, info, warn or error (default info)", func(s string) error { return setLevel(&level, s) })
 	_ = f.Parse(os.Args[1:]) // ExitOnError
 	if f.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "weftd: unexpected argument %q\n", f.Arg(0))
@@ -42,9 +47,12 @@ func main() {
 	case *check:
 		_, err = config.Load(*path)
 	case *cleanup:
-		err = daemon.Cleanup(os.Stdout)
+		err = weft.Cleanup(os.Stdout)
 	default:
-		err = run(*path, *socket, *level)
+		err = run(weft.Options{
+			Version: version, ConfigPath: *path, StateDir: *state,
+			RunDir: filepath.Dir(*socket), Log: logger(level),
+		}, *socket)
 	}
 	if err != nil {
 		for _, line := range report(err, *path) {

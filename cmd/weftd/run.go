@@ -18,13 +18,10 @@ import (
 	weft "weft/internal/daemon"
 )
 
-// run carries frames and answers the API until a signal ends it.
-func run(path, socket, level string) error {
-	log, err := logger(level)
-	if err != nil {
-		return err
-	}
-	doc, err := config.Load(path)
+// run carries frames and answers the API at socket until a signal ends it.
+func run(o weft.Options, socket string) error {
+	log := o.Log
+	doc, err := config.Load(o.ConfigPath)
 	if err != nil {
 		return err
 	}
@@ -40,7 +37,7 @@ func run(path, socket, level string) error {
 		return err
 	}
 	defer func() { _ = listener.Close() }() // again, after an early return
-	d, err := weft.New(doc, weft.Options{Version: version, ConfigPath: path, Log: log})
+	d, err := weft.New(doc, o)
 	if err != nil {
 		return err
 	}
@@ -56,7 +53,7 @@ func run(path, socket, level string) error {
 			}
 		}()
 		notify(daemon.SdNotifyReady)
-		log.Info("ready", zap.String("socket", socket), zap.String("config", path))
+		log.Info("ready", zap.String("socket", socket), zap.String("config", o.ConfigPath))
 	}
 	// A worker keeps its processor while it carries frames, and shortly after: the
 	// rest of the daemon needs others.
@@ -111,15 +108,20 @@ func reload(d *weft.Daemon, log *zap.Logger) {
 // notify tells systemd, if it runs us.
 func notify(state string) { _, _ = daemon.SdNotify(false, state) }
 
-// logger writes lines for people to standard error, where journald stamps them.
-func logger(level string) (*zap.Logger, error) {
-	l, err := zapcore.ParseLevel(level)
-	if err != nil {
-		return nil, fmt.Errorf("--log-level %q: want debug, info, warn or error", level)
+// setLevel reads one of the levels that weftd has.
+func setLevel(level *zapcore.Level, s string) error {
+	switch s {
+	case "debug", "info", "warn", "error":
+		return level.Set(s)
 	}
+	return errors.New("want debug, info, warn or error")
+}
+
+// logger writes lines for people to standard error, where journald stamps them.
+func logger(level zapcore.Level) *zap.Logger {
 	c := zap.NewDevelopmentEncoderConfig()
 	if os.Getenv("JOURNAL_STREAM") != "" {
 		c.TimeKey = zapcore.OmitKey
 	}
-	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(c), zapcore.Lock(os.Stderr), l)), nil
+	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(c), zapcore.Lock(os.Stderr), level))
 }
