@@ -144,7 +144,7 @@ func (l *layer3) overlap(c config.Network) error {
 }
 
 func overlapError(network string, s netip.Prefix, what, device string) error {
-	return fmt.Errorf("%w: subnet %v of network %s overlaps %s of %s: choose another, such as weft network set %s subnets=[…]",
+	return fmt.Errorf("%w: subnet %v of network %s overlaps %s of %s: choose another, such as weft network set %s subnets=10.9.0.1/24",
 		errOverlap, s, network, what, cmp.Or(device, "the host"), network)
 }
 
