@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"weft/frame"
@@ -32,7 +33,7 @@ func (k *checker) dhcp(at string, n *Network) {
 		once(k, path+".mac", macs, r.MAC)
 		once(k, path+".address", addrs, r.Address)
 		once(k, path+".address6", addrs, r.Address6)
-		once(k, path+".name", names, r.Name)
+		once(k, path+".name", names, strings.ToLower(r.Name)) // RFC 1035 2.3.3
 	}
 }
 
@@ -86,8 +87,11 @@ func (k *checker) reservation(at string, n *Network, r *Reservation) {
 	if v6 {
 		k.guest(at+".address6", n, r.Address6)
 	}
-	if k.given(at + ".name") {
-		k.named(at+".name", r.Name, labelFault(r.Name))
+	if path := at + ".name"; k.given(path) {
+		k.named(path, r.Name, labelFault(r.Name))
+		if strings.EqualFold(r.Name, "gateway") || strings.EqualFold(r.Name, "host") {
+			k.complain(path, r.Name, "%q stands for the gateway in DNS (want another name)", r.Name)
+		}
 	}
 }
 

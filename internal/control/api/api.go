@@ -63,11 +63,11 @@ type Uplink struct {
 }
 
 // Port answers GET /v1/ports (a list) and /v1/ports/{name}. The uplinks' two sides
-// are ports too, named NIC:wire and NIC:host.
+// are ports too, named NIC:wire and NIC:host, and so are gateways: NETWORK:gateway.
 type Port struct {
 	Name     string    `json:"name"`
 	Network  string    `json:"network"`
-	Type     string    `json:"type"` // tap, device, host, uplink
+	Type     string    `json:"type"` // tap, device, host, uplink, gateway
 	Device   string    `json:"device"`
 	State    string    `json:"state"`            // up, down, standby, waiting, error
 	Detail   string    `json:"detail,omitempty"` // why it is not up and what to do
@@ -123,7 +123,10 @@ type Counters struct {
 // A PUT with ?create=1 is refused with 409 if the name exists; with ?update=1 it is
 // refused with 404 if not. ?runtime=1 changes the running switch only.
 type Edit struct {
-	Values map[string]any `json:"values"` // YAML keys of config.Network or config.Port; null removes the key
+	// Values are by YAML keys of config.Network or config.Port; null removes the key. A
+	// key with dots reaches into a mapping: dhcp.lease. KEY+ adds to a list, KEY- removes
+	// from it what equals the value, or has what the value has: {"forwards-": {"port": 22}}.
+	Values map[string]any `json:"values"`
 }
 
 // Apply is POST /v1/apply: the document to run from now on. Without Document the

@@ -17,7 +17,7 @@ func (e *Engine) addGateways() {
 			Name: "default", Mode: "nat", MTU: 1500, Ageing: "300s", Stations: 1, Ports: []string{},
 			Uplinks: []api.Uplink{{Device: "eth2", State: "active"}},
 			Subnets: []netip.Prefix{netip.MustParsePrefix("192.168.150.1/24"), netip.MustParsePrefix("fd5a:150::1/64")},
-			Gateway: "wf-g1", DHCP: "192.168.150.100-192.168.150.250", Domain: "vm.internal",
+			Gateway: "wf-g-default", DHCP: "192.168.150.100-192.168.150.250", Domain: "vm.internal",
 			Forwards: []api.Forward{
 				{Protocol: "tcp", Port: "2222", To: endpoint("192.168.150.10:22")},
 				{Protocol: "udp", Port: "8000-8010", To: endpoint("192.168.150.10:8000"), Address: addr("203.0.113.7"), Detail: "port 8003 is in use by another program"},
@@ -26,7 +26,7 @@ func (e *Engine) addGateways() {
 		api.Network{
 			Name: "dmz", Mode: "routed", MTU: 1500, Ageing: "300s", Ports: []string{},
 			Uplinks: []api.Uplink{{Device: "eth2", State: "active"}},
-			Subnets: []netip.Prefix{netip.MustParsePrefix("10.20.0.1/24")}, Gateway: "wf-g2",
+			Subnets: []netip.Prefix{netip.MustParsePrefix("10.20.0.1/24")}, Gateway: "wf-g-dmz",
 			RouteHints: []string{"ip route add 10.20.0.0/24 via 192.0.2.5"},
 		},
 	)
@@ -41,9 +41,9 @@ func (e *Engine) addGateways() {
 		{Network: "default", Address: addr("fd5a:150::10"), MAC: 0x525400000001, State: "idle", Expires: time.Date(2026, 11, 23, 11, 0, 0, 0, time.UTC), Client: "00030001525400000001"},
 	}
 	e.RouteList = []api.Route{
-		{Network: "default", To: netip.MustParsePrefix("192.168.150.0/24"), Device: "wf-g1", Origin: "connected"},
-		{Network: "default", To: netip.MustParsePrefix("10.7.0.0/16"), Via: addr("192.168.150.5"), Device: "wf-g1", Origin: "static"},
-		{Network: "dmz", To: netip.MustParsePrefix("10.20.0.0/24"), Device: "wf-g2", Origin: "connected"},
+		{Network: "default", To: netip.MustParsePrefix("192.168.150.0/24"), Device: "wf-g-default", Origin: "connected"},
+		{Network: "default", To: netip.MustParsePrefix("10.7.0.0/16"), Via: addr("192.168.150.5"), Device: "wf-g-default", Origin: "static"},
+		{Network: "dmz", To: netip.MustParsePrefix("10.20.0.0/24"), Device: "wf-g-dmz", Origin: "connected"},
 		{To: netip.MustParsePrefix("0.0.0.0/0"), Via: addr("192.0.2.1"), Device: "eth2", Origin: "host", Metric: 100},
 	}
 }
