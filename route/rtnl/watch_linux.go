@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
@@ -30,8 +31,9 @@ const (
 //
 // Both functions are called from the goroutine of Watch, never at once; while they
 // are busy, messages may be lost, which is made good by reading everything again. An
-// error means that the kernel cannot be read now: what was told may be out of date,
-// and Watch may be called again. It follows the namespace of the calling thread.
+// error means that the kernel cannot be asked: then all neighbors are told as Gone, as
+// nobody would tell of their end, and Watch may be called again. It follows the
+// namespace of the calling thread.
 func Watch(ctx context.Context, host func(Host), neighbor func(Neighbor)) error {
 	return watch(ctx, watchBuffer, host, neighbor)
 }
@@ -43,14 +45,8 @@ func watch(ctx context.Context, buffer int, host func(Host), neighbor func(Neigh
 	}
 	defer ask.close()
 	w := watcher{ask: ask, tellHost: host, tellNeighbor: neighbor, known: make(map[place]Neighbor)}
-	for ctx.Err() == nil {
-		if err := w.follow(ctx, buffer); err != nil {
-			return fmt.Errorf("watch the host's network: %w", explain(err))
-		}
-		select { // whoever loses messages all the time shall not read all the time
-		case <-time.After(w.pause()):
-		case <-ctx.Done():
-		}
+	if err := w.run(ctx, buffer); err != nil {
+		return fmt.Errorf("watch the host's network: %w", explain(err))
 	}
 	return nil
 }
@@ -86,6 +82,25 @@ type watcher struct {
 	took         time.Duration // the last time
 }
 
+// run follows until ctx ends, or something is wrong that does not pass.
+func (w *watcher) run(ctx context.Context, buffer int) error {
+	for ctx.Err() == nil {
+		err := w.follow(ctx, buffer)
+		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+			for at := range w.known {
+				w.tell(Neighbor{Link: at.link, Address: at.address})
+			}
+			return err
+		}
+		// Whoever loses messages all the time, or is interrupted, shall not read all the time.
+		select {
+		case <-time.After(w.pause()):
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
 // groups are the multicast groups of rtnetlink(7) that tell of changes.
 var groups = []uint{
 	unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH,
@@ -95,7 +110,7 @@ var groups = []uint{
 }
 
 // follow subscribes, reads everything, and tells changes until messages are lost
-// (nil: call it again) or ctx ends. A new socket each time: what the old one still
+// (nil, or ErrDumpInterrupted: call it again) or ctx ends. A new socket each time: what the old one still
 // holds is older than what is read.
 func (w *watcher) follow(ctx context.Context, buffer int) error {
 	s, err := nl.Subscribe(unix.NETLINK_ROUTE, groups...)
@@ -197,6 +212,7 @@ func (w *watcher) pause() time.Duration { return max(settle, share*w.took) }
 // read reads what changed, and tells it if it is another than before.
 func (w *watcher) read() (err error) {
 	begin := time.Now()
+	defer func() { w.took = time.Since(begin) }()
 	next := w.host
 	if w.dirty&links != 0 {
 		if w.names, err = w.ask.names(); err != nil {
@@ -218,7 +234,7 @@ func (w *watcher) read() (err error) {
 			return err
 		}
 	}
-	w.dirty, w.took = 0, time.Since(begin)
+	w.dirty = 0
 	if w.told && next.equal(&w.host) {
 		return nil
 	}

@@ -342,3 +342,25 @@ func TestWatchEndsWithItsContext(t *testing.T) {
 	inside(here, func() error { return Watch(ctx, func(Host) { t.Error("told after its end") }, nil) }, done)
 	must(t, <-done)
 }
+
+// Nobody tells of neighbors that vanish after an error: they are told before.
+func TestWatchForgetsNeighborsOnAnError(t *testing.T) {
+	isolate(t)
+	wire(t, "n0", "1")
+	s, err := open()
+	must(t, err)
+	n0 := index(t, "n0")
+	mine := Neighbor{n0, netip.MustParseAddr("10.0.1.9"), 0x0200_0000_0009, Reachable}
+	var told []Neighbor
+	w := watcher{
+		ask: s, known: map[place]Neighbor{{n0, mine.Address}: mine},
+		tellHost: func(Host) {}, tellNeighbor: func(n Neighbor) { told = append(told, n) },
+	}
+	s.close()
+	if err := w.run(t.Context(), watchBuffer); err == nil {
+		t.Error("a closed socket can be read")
+	}
+	if want := []Neighbor{{Link: n0, Address: mine.Address}}; !slices.Equal(told, want) {
+		t.Errorf("told %+v, want %+v", told, want)
+	}
+}
