@@ -28,11 +28,10 @@ type Interface struct {
 // An iface is an Interface as the snapshot has it.
 type iface struct {
 	Interface
-	order      int        // among the view's, to choose between routes alike
-	addr4      netip.Addr // its source of ICMP errors and ARP requests; zero: none
-	addr6      netip.Addr // its source of ICMP errors: global, if it has such
-	linkLocal  netip.Addr // its source of neighbor solicitations; zero: addr6
-	broadcasts []netip.Addr
+	order     int        // among the view's, to choose between routes alike
+	addr4     netip.Addr // its source of ICMP errors and ARP requests; zero: none
+	addr6     netip.Addr // its source of ICMP errors: global, if it has such
+	linkLocal netip.Addr // its source of neighbor solicitations; zero: addr6
 }
 
 func newIface(c Interface, order int) *iface {

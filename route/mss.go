@@ -8,12 +8,8 @@ import (
 )
 
 const (
-	tcpHeader     = 20 // without options
-	tcpFlagsAt    = 13
-	tcpSyn        = 0x02
-	tcpChecksumAt = 16
-
-	tcpOptionMSS = 2 // four bytes long (RFC 9293 3.1)
+	tcpHeader    = 20 // without options
+	tcpOptionMSS = 2  // four bytes long (RFC 9293 3.1)
 )
 
 // clampMSS lowers the maximum segment size that a TCP SYN announces to what a link of
@@ -25,8 +21,8 @@ func clampMSS(b *frame.Buf, mtu int) {
 	if l.L4 == 0 {
 		return
 	}
-	h := b.Bytes()[l.L4:]
-	if len(h) < tcpHeader || h[tcpFlagsAt]&tcpSyn == 0 {
+	h := frame.TCP(b.Bytes()[l.L4:])
+	if len(h) < tcpHeader || h.Flags()&frame.TCPSyn == 0 {
 		return
 	}
 	at := mssOption(h)
@@ -37,25 +33,20 @@ func clampMSS(b *frame.Buf, mtu int) {
 	if l.Version == 6 {
 		most = mtu - ipv6Len - tcpHeader
 	}
-	was := binary.BigEndian.Uint16(h[at:])
-	if int(was) <= most {
+	from, to := binary.BigEndian.Uint16(h[at:]), uint16(most)
+	if int(from) <= most {
 		return
 	}
-	binary.BigEndian.PutUint16(h[at:], uint16(most))
-	if o := &b.Offload; o.NeedsCsum && o.CsumStart == l.L4 {
-		return // it is not yet computed
-	}
-	from, to := was, uint16(most)
-	if at%2 != 0 { // it lies in two words: the sum of swapped words is the swapped sum (RFC 1071 2)
+	binary.BigEndian.PutUint16(h[at:], to)
+	if at%2 != 0 { // in two words: the sum of swapped words is the swapped sum (RFC 1071 2)
 		from, to = bits.ReverseBytes16(from), bits.ReverseBytes16(to)
 	}
-	field := h[tcpChecksumAt:]
-	binary.BigEndian.PutUint16(field, frame.UpdateChecksum(binary.BigEndian.Uint16(field), from, to))
+	b.AdjustTransport(0, frame.Change(0).Word(from, to))
 }
 
 // mssOption returns the offset of the announced size in the TCP header h, or zero.
-func mssOption(h []byte) int {
-	end := min(frame.TCP(h).HeaderLen(), len(h))
+func mssOption(h frame.TCP) int {
+	end := min(h.HeaderLen(), len(h))
 	for at := tcpHeader; at < end; {
 		switch h[at] {
 		case optionEnd:

@@ -19,6 +19,8 @@ const (
 	buckets          = 8192  // a power of two
 
 	maxHeld      = 256       // packets that wait for neighbors, in all
+	maxPortHeld  = 64        // of these, for neighbors that frames of one port of entry made
+	heldMore     = 16        // memory is made for so many at a time
 	maxWaiting   = 3         // for one neighbor
 	maxWaitBytes = 128 << 10 // for one neighbor
 
@@ -70,14 +72,15 @@ type neighbors struct {
 
 	mu     sync.Mutex           // for all that is not a look-up; before the locks behind Inject and Resolve
 	all    []*neighbor          // guarded by mu
-	caused map[frame.PortID]int // how many of all; guarded by mu
+	caused map[frame.PortID]int // how many of all, by cause; guarded by mu
+	held   map[frame.PortID]int // how many packets wait for these; guarded by mu
 	spare  []*frame.Buf         // to hold packets in; guarded by mu
+	made   int                  // how many of these there are in all; guarded by mu
 }
 
 func (t *neighbors) init() {
 	t.seed = [2]uint64{rand.Uint64(), rand.Uint64()}
-	t.caused = make(map[frame.PortID]int)
-	t.spare = frame.NewBufs(maxHeld)
+	t.caused, t.held = make(map[frame.PortID]int), make(map[frame.PortID]int)
 }
 
 // bucket returns where neighbors of the address are chained. The seed keeps guests from
@@ -135,9 +138,7 @@ func (t *neighbors) addLocked(at frame.PortID, a netip.Addr, cause frame.PortID)
 	}
 	n := &neighbor{at: at, addr: a, place: len(t.all), cause: cause}
 	t.all = append(t.all, n)
-	if cause != 0 {
-		t.caused[cause]++
-	}
+	t.caused[cause]++
 	b := t.bucket(at, a)
 	n.next.Store(b.Load())
 	b.Store(n)
@@ -147,7 +148,7 @@ func (t *neighbors) addLocked(at frame.PortID, a netip.Addr, cause frame.PortID)
 // removeLocked forgets a neighbor and the packets that wait for it.
 func (t *neighbors) removeLocked(n *neighbor) {
 	t.discardLocked(n)
-	t.countLocked(n, 0)
+	take(t.caused, n.cause, 1)
 	for p := t.bucket(n.at, n.addr); ; p = &p.Load().next {
 		if p.Load() == n {
 			p.Store(n.next.Load())
@@ -159,25 +160,35 @@ func (t *neighbors) removeLocked(n *neighbor) {
 	t.all = slices.Delete(t.all, len(t.all)-1, len(t.all))
 }
 
-// countLocked counts the neighbor against another port, if there is room.
+// countLocked counts the neighbor, for which nothing waits any more, against another
+// port, if there is room.
 func (t *neighbors) countLocked(n *neighbor, port frame.PortID) {
 	if n.cause == port || port != 0 && t.caused[port] >= maxPortNeighbors {
 		return
 	}
-	if n.cause != 0 {
-		if t.caused[n.cause]--; t.caused[n.cause] == 0 {
-			delete(t.caused, n.cause)
-		}
-	}
-	if n.cause = port; port != 0 {
-		t.caused[port]++
+	take(t.caused, n.cause, 1)
+	n.cause = port
+	t.caused[port]++
+}
+
+// take lowers one of the counts.
+func take(counts map[frame.PortID]int, port frame.PortID, n int) {
+	if counts[port] -= n; counts[port] == 0 {
+		delete(counts, port)
 	}
 }
 
 // holdLocked keeps a copy of a packet until the neighbor is known.
 func (t *neighbors) holdLocked(n *neighbor, b *frame.Buf) bool {
+	if len(n.waiting) >= maxWaiting || n.bytes+b.Len() > maxWaitBytes || t.held[n.cause] >= maxPortHeld {
+		return false
+	}
+	if len(t.spare) == 0 && t.made < maxHeld {
+		t.spare = append(t.spare, frame.NewBufs(heldMore)...)
+		t.made += heldMore
+	}
 	last := len(t.spare) - 1
-	if last < 0 || len(n.waiting) >= maxWaiting || n.bytes+b.Len() > maxWaitBytes {
+	if last < 0 {
 		return false
 	}
 	c := t.spare[last]
@@ -185,12 +196,14 @@ func (t *neighbors) holdLocked(n *neighbor, b *frame.Buf) bool {
 	c.CopyFrom(b)
 	n.waiting = append(n.waiting, c)
 	n.bytes += b.Len()
+	t.held[n.cause]++
 	return true
 }
 
 // discardLocked gives the packets' memory back.
 func (t *neighbors) discardLocked(n *neighbor) {
 	t.spare = append(t.spare, n.waiting...)
+	take(t.held, n.cause, len(n.waiting))
 	n.waiting, n.bytes = nil, 0
 }
 

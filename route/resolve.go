@@ -102,7 +102,6 @@ func (t *turn) hear(w word, from frame.PortID) {
 			return
 		}
 	}
-	ns.countLocked(n, from)
 	switch {
 	case w.answers:
 		n.confirmed, n.state, n.tries = t.now, resolved, 0
@@ -112,6 +111,7 @@ func (t *turn) hear(w word, from frame.PortID) {
 	n.heard = t.now
 	n.mac.Store(uint64(w.mac))
 	t.r.releaseLocked(t.in, n)
+	ns.countLocked(n, from)
 }
 
 // releaseLocked sends what waited for a neighbor on its way.
@@ -143,12 +143,13 @@ func (r *Router) SetNeighbor(at frame.PortID, a netip.Addr, mac frame.MAC) {
 			return
 		}
 	}
-	ns.countLocked(n, 0)
 	n.kernel, n.state, n.tries = true, resolved, 0
 	n.mac.Store(uint64(mac))
 	if out := v.byPort[at]; out != nil {
 		r.releaseLocked(out, n)
 	}
+	ns.discardLocked(n)
+	ns.countLocked(n, 0)
 }
 
 // DeleteNeighbor says that the host's kernel no longer knows a neighbor at an outside
