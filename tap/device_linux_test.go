@@ -17,6 +17,7 @@ import (
 )
 
 var children = map[string]func() error{
+	"claims":           claimsChild,
 	"gateway":          gatewayChild,
 	"no settings":      gatewayReadOnlyChild,
 	"reserve":          reserveChild,

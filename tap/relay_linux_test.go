@@ -14,9 +14,15 @@ import (
 type port struct {
 	queue   *Queue
 	segment int // frames are not relayed within a segment; 0: none
+
+	// Frames for these addresses go to one queue alone, rewritten.
+	route   map[frame.MAC]*Queue
+	rewrite func(*frame.Buf)
+	alone   bool // it takes part in nothing else
 }
 
-// A relay floods every frame to all ports but its own and those of its segment.
+// A relay floods every frame to all ports but its own and those of its segment, but for
+// what a port routes.
 type relay struct {
 	superframes, partial, frames atomic.Int64
 }
@@ -43,16 +49,39 @@ func (r *relay) run(stop <-chan struct{}, ports ...port) error {
 				return err
 			}
 			r.note(bufs[:n])
+			rest, err := in.routed(bufs[:n])
+			if err != nil {
+				return err
+			}
 			for j, out := range ports {
-				if i == j || in.segment != 0 && in.segment == out.segment {
+				if i == j || in.alone || out.alone || in.segment != 0 && in.segment == out.segment {
 					continue
 				}
-				if _, err := out.queue.Send(bufs[:n]); err != nil {
+				if _, err := out.queue.Send(rest); err != nil {
 					return err
 				}
 			}
 		}
 	}
+}
+
+// routed sends what the port routes, and returns the rest.
+func (p *port) routed(bufs []*frame.Buf) (rest []*frame.Buf, err error) {
+	if p.route == nil {
+		return bufs, nil
+	}
+	for _, b := range bufs {
+		to := p.route[frame.MACFrom(b.Bytes())]
+		if to == nil {
+			rest = append(rest, b)
+			continue
+		}
+		p.rewrite(b)
+		if _, err := to.Send([]*frame.Buf{b}); err != nil {
+			return nil, err
+		}
+	}
+	return rest, nil
 }
 
 func (r *relay) note(bufs []*frame.Buf) {

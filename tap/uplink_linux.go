@@ -94,8 +94,9 @@ func (u *Uplink) connect(c UplinkConfig) (err error) {
 	)
 }
 
-// Set changes what the uplink is for, in place; no frame is lost by it. It must not be
-// called at once with itself, Close or Release.
+// Set changes what the uplink is for, in place; no frame is lost by it. A NIC that is
+// not bridged has no guests, and knows none when it is bridged again. Set must not be called
+// at once with itself, Close or Release.
 func (u *Uplink) Set(bridged, proxy bool) error {
 	next := u.fixed
 	if bridged {
