@@ -152,6 +152,10 @@ func (k *checker) routeTo(path string, to netip.Prefix) {
 		k.complain(path, to.String(), "%v has bits behind its prefix length (want %v)", to, to.Masked())
 		return
 	}
+	if to.Bits() >= 4 && unicastFault(to.Addr()) != "" {
+		k.complain(path, to.String(), "%v is not routed (want a prefix such as 10.7.0.0/16)", to)
+		return
+	}
 	if was, twice := k.routes[to]; twice {
 		k.complain(path, to.String(), "%v is also %s", to, was)
 		return

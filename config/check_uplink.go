@@ -53,7 +53,7 @@ func (k *checker) uplinks(at string, n *Network) {
 	case n.Mode == ModeBridged:
 		as = asBridged
 	case n.Mode.HasGateway() && len(n.Uplinks) == 0:
-		k.complain(list, "", "empty (want NICs such as [eth0], or the key left out for all that the host's routes lead to)")
+		k.complain(list, "", "empty (want NICs such as [eth0], or the key left out for that of the host's default route)")
 	}
 	for i, nic := range n.Uplinks {
 		switch {
@@ -63,7 +63,7 @@ func (k *checker) uplinks(at string, n *Network) {
 		case n.Mode == ModeBridged:
 			k.complain(path(i), nic, "auto is for networks of mode nat and routed (want the NIC's name)")
 		case len(n.Uplinks) > 1:
-			k.complain(path(i), nic, "auto stands for all NICs that the host's routes lead to (want it alone, or names of NICs)")
+			k.complain(path(i), nic, "auto stands for the NIC of the host's default route (want it alone, or names of NICs)")
 		}
 	}
 }

@@ -37,7 +37,7 @@ const (
 // HasGateway reports whether networks of the mode have a gateway: layer 3.
 func (m Mode) HasGateway() bool { return m == ModeNAT || m == ModeRouted }
 
-// UplinkAuto stands for the NICs that the host's own routes lead to.
+// UplinkAuto stands for the NIC of the host's default route, one for each family.
 const UplinkAuto = "auto"
 
 // A Network is a set of ports that exchange frames. The keys from DHCP on, and
