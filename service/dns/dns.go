@@ -33,7 +33,7 @@ type Config struct {
 
 // Settings say what a Server serves to whom.
 type Settings struct {
-	Addresses []netip.Addr   // the gateway's: it listens there, and they are host and gateway of the domain
+	Addresses []netip.Addr   // the gateway's: it listens there, and they are host and gateway of the domain; none: it is silent
 	Port      uint16         // zero: 53
 	Domain    string         // of the network's names, such as vm.internal
 	Subnets   []netip.Prefix // whose reverse names it knows, and whose addresses may ask
@@ -101,15 +101,32 @@ func New(c Config) *Server {
 // Set changes what is served from now on, where it listens included. Queries that are
 // being answered go on.
 func (s *Server) Set(v Settings) error {
+	n := &settings{}
+	if len(v.Addresses) > 0 {
+		var err error
+		if n, err = s.settle(v); err != nil {
+			return err
+		}
+	}
+	s.settings.Store(n)
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// settle returns v in the form that queries are answered by.
+func (s *Server) settle(v Settings) (*settings, error) {
 	if v.Port == 0 {
 		v.Port = defaultPort
 	}
 	domain := dns.CanonicalName(v.Domain)
 	if _, ok := dns.IsDomainName(v.Domain); !ok || domain == "." {
-		return fmt.Errorf("DNS domain %q is none (want one such as vm.internal)", v.Domain)
+		return nil, fmt.Errorf("DNS domain %q is none (want one such as vm.internal)", v.Domain)
 	}
 	if slices.ContainsFunc(v.Addresses, func(a netip.Addr) bool { return a.IsUnspecified() || a.IsMulticast() }) {
-		return errors.New("DNS cannot listen on an address that is no station's: it would answer the whole world")
+		return nil, errors.New("DNS cannot listen on an address that is no station's: it would answer the whole world")
 	}
 	n := &settings{
 		zone:    zone{domain: domain, gateway: v.Addresses, subnets: v.Subnets, names: s.names},
@@ -119,12 +136,7 @@ func (s *Server) Set(v Settings) error {
 		n.listen = append(n.listen, netip.AddrPortFrom(a, v.Port))
 	}
 	n.resolvers = s.newResolvers(v, n.listen)
-	s.settings.Store(n)
-	select {
-	case s.changed <- struct{}{}:
-	default:
-	}
-	return nil
+	return n, nil
 }
 
 // newResolvers returns the resolvers of v. A file that is followed already is not read

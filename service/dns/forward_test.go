@@ -291,7 +291,7 @@ func TestTroubleWithResolversIsReportedOnceAMinute(t *testing.T) {
 		s := New(Config{Names: guests{}, Report: func(err error) { told = append(told, err.Error()) }})
 		p := &panel{does: does{first: refused}}
 		s.forwarder = newForwarder(p.exchange)
-		if err := s.Set(Settings{Domain: "vm.internal", Servers: three[:1]}); err != nil {
+		if err := s.Set(Settings{Addresses: addresses("192.168.150.1"), Domain: "vm.internal", Servers: three[:1]}); err != nil {
 			t.Fatal(err)
 		}
 		for range 100 {

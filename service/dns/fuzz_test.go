@@ -16,7 +16,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(ask("vm.internal.", func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeSOA }), true)
 	f.Add(ask("10.150.168.192.in-addr.arpa.", func(m *dns.Msg) { m.Question[0].Qtype = dns.TypePTR }), false)
 	s := New(Config{Names: guests{"web": addresses("192.168.150.10")}})
-	if err := s.Set(Settings{Domain: "vm.internal", Subnets: prefixes("192.168.150.0/24"), Servers: three[:1]}); err != nil {
+	if err := s.Set(Settings{Addresses: addresses("192.168.150.1"), Domain: "vm.internal", Subnets: prefixes("192.168.150.0/24"), Servers: three[:1]}); err != nil {
 		f.Fatal(err)
 	}
 	s.forwarder = newForwarder(func(_ context.Context, _ netip.AddrPort, r request) ([]byte, error) {

@@ -18,7 +18,7 @@ import (
 
 func TestStrangersAreNotAnswered(t *testing.T) {
 	s := New(Config{Names: guests{}})
-	v := Settings{Domain: "vm.internal", Subnets: prefixes("192.168.150.0/24", "fd5a:150::/64"), Clients: prefixes("10.7.0.0/16")}
+	v := Settings{Addresses: addresses("192.168.150.1"), Domain: "vm.internal", Subnets: prefixes("192.168.150.0/24", "fd5a:150::/64"), Clients: prefixes("10.7.0.0/16")}
 	if err := s.Set(v); err != nil {
 		t.Fatal(err)
 	}

@@ -194,7 +194,7 @@ func TestAnswerToAnotherQuestionIsIgnored(t *testing.T) {
 
 func TestMalformedQueries(t *testing.T) {
 	s := New(Config{Names: guests{}})
-	if err := s.Set(Settings{Domain: "vm.internal"}); err != nil {
+	if err := s.Set(Settings{Addresses: addresses("192.168.150.1"), Domain: "vm.internal"}); err != nil {
 		t.Fatal(err)
 	}
 	good := ask("host.vm.internal.", nil)

@@ -214,10 +214,11 @@ func TestPublicAddresses(t *testing.T) {
 }
 
 func TestBadSettingsAreRefused(t *testing.T) {
+	own := addresses("192.168.150.1")
 	for want, v := range map[string]Settings{
-		`DNS domain ""`:          {},
-		`DNS domain "."`:         {Domain: "."},
-		`DNS domain "a..b"`:      {Domain: "a..b"},
+		`DNS domain ""`:          {Addresses: own},
+		`DNS domain "."`:         {Addresses: own, Domain: "."},
+		`DNS domain "a..b"`:      {Addresses: own, Domain: "a..b"},
 		"answer the whole world": {Domain: "vm.internal", Addresses: addresses("0.0.0.0")},
 	} {
 		if err := New(Config{Names: guests{}}).Set(v); err == nil || !strings.Contains(err.Error(), want) {
