@@ -22,7 +22,7 @@ type NATSession struct {
 	Inside   netip.AddrPort `json:"inside"`          // the guest's endpoint; of ICMP, ports are the query's identifier
 	Outside  netip.AddrPort `json:"outside"`         // what it is outside
 	Remote   netip.AddrPort `json:"remote"`          // whom it speaks to
-	State    string         `json:"state"`           // opening, established, closing, …
+	State    string         `json:"state"`           // of TCP: syn-sent, syn-received, opening, established, fin-sent, fin-received, closing, reset; else active
 	Port     string         `json:"port"`            // of entry
 	Expires  float64        `json:"expires_seconds"` // if nothing more comes
 }

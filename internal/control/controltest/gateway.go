@@ -32,8 +32,8 @@ func (e *Engine) addGateways() {
 	)
 	e.SessionList = []api.NATSession{
 		{Network: "default", Protocol: "tcp", Inside: endpoint("192.168.150.10:40000"), Outside: endpoint("192.0.2.5:40000"), Remote: endpoint("198.51.100.1:443"), State: "established", Port: "vm1", Expires: 7440},
-		{Network: "default", Protocol: "udp", Inside: endpoint("[fd5a:150::10]:5353"), Outside: endpoint("[2001:db8::5]:49153"), Remote: endpoint("[2001:db8:1::1]:53"), State: "open", Port: "vm2", Expires: 299.6},
-		{Network: "default", Protocol: "icmp", Inside: endpoint("192.168.150.10:77"), Outside: endpoint("192.0.2.5:50077"), Remote: endpoint("198.51.100.1:77"), State: "open", Port: "vm1", Expires: 60},
+		{Network: "default", Protocol: "udp", Inside: endpoint("[fd5a:150::10]:5353"), Outside: endpoint("[2001:db8::5]:49153"), Remote: endpoint("[2001:db8:1::1]:53"), State: "active", Port: "vm2", Expires: 299.6},
+		{Network: "default", Protocol: "icmp", Inside: endpoint("192.168.150.10:77"), Outside: endpoint("192.0.2.5:50077"), Remote: endpoint("198.51.100.1:77"), State: "active", Port: "vm1", Expires: 60},
 	}
 	e.LeaseList = []api.Lease{
 		{Network: "default", Address: addr("192.168.150.101"), MAC: 0x525400000002, Name: "db", Port: "vm2", State: "bound", Expires: time.Date(2026, 11, 23, 13, 0, 0, 0, time.UTC), Client: "01525400000002"},
