@@ -86,9 +86,10 @@ func (c Change) Update(checksum uint16) uint16 { return ^addSums(^checksum, uint
 // AdjustTransport brings the packet's transport checksum up to date: pseudo is what
 // changes in the pseudo-header (addresses), own what changes in the header and what
 // follows. A partial checksum holds the sum of the pseudo-header only, which ports are
-// no part of. UDP without a checksum stays without one (RFC 768).
+// no part of. UDP without a checksum stays without one (RFC 768), and so does what is
+// cut off in front of it, as a packet that an ICMP error quotes may be.
 //
-// Layers must be valid, and of TCP, UDP or ICMP the header whole.
+// Layers must be valid, L4 among them.
 func (b *Buf) AdjustTransport(pseudo, own Change) {
 	l := &b.Layers
 	at := uint16(icmpChecksumAt)
@@ -101,6 +102,9 @@ func (b *Buf) AdjustTransport(pseudo, own Change) {
 		pseudo = 0 // RFC 792: there is none
 	case ProtocolICMPv6:
 	default:
+		return
+	}
+	if b.Len() < int(l.L4+at)+2 {
 		return
 	}
 	field := b.Bytes()[l.L4+at:]

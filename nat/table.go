@@ -1,10 +1,14 @@
 // Package nat translates addresses and ports between inside and outside (NAPT, RFC
 // 3022) with the behaviour of RFC 4787 (UDP), 5382 (TCP), 5508 (ICMP) and 7857, for
-// IPv4 and, address for address, for IPv6.
+// IPv4 and, in the same way, for IPv6.
 package nat
 
 import (
+	crand "crypto/rand"
+	"encoding/binary"
+	"math/rand/v2"
 	"net/netip"
+	"sync"
 	"time"
 
 	"weft/frame"
@@ -16,11 +20,12 @@ type Realm = uint16
 // A Pool is a set of external addresses. Zero is none.
 type Pool = uint16
 
-// Host is what the table asks and tells the host's kernel, which shares the external
-// addresses of shared pools with it. The table's lock is held: a short system call at
-// most.
+// Host is what the table asks and tells the host's kernel about the addresses of shared
+// pools, on which its sockets have ports too. The table's lock is held meanwhile: a
+// short system call at most.
 type Host interface {
-	// Free reports whether no socket of the host is bound to at.
+	// Free reports whether no socket of the host is bound to at. It is not asked for
+	// ports of the pool's own range, nor about ICMP.
 	Free(p frame.Protocol, at netip.AddrPort) bool
 	// Claim has the frames for at come to the table from now on. It is called before
 	// the first frame from there leaves. An error makes the table choose another port.
@@ -31,137 +36,172 @@ type Host interface {
 
 // Config is what a Table is made of.
 type Config struct {
-	Capacity int                                      // sessions; 0: DefaultCapacity
-	Host     Host                                     // nil: none
-	Emit     func(in frame.PortID, b *frame.Buf) bool // has a copy of b come in by in anew, soon; false: no room
-	Seed     uint64                                   // of hashes and random ports; 0: random
+	Capacity int  // sessions; 0: DefaultCapacity
+	Host     Host // nil: none
+	// Emit has a copy of b come in by a port, soon, and reports whether there was room:
+	// held fragments by their own port of entry; ICMP errors by the Out of the packet
+	// that they are about. The table's lock is held: it must not call the table. It may
+	// be nil; then held fragments are lost, and late errors not sent.
+	Emit func(in frame.PortID, b *frame.Buf) bool
+	Seed uint64 // of hashes and random ports; 0: random
 }
 
 // DefaultCapacity is how many sessions a table holds if its Config does not say.
 const DefaultCapacity = 1 << 18
 
-// Settings is what an operator may change while the table works.
-type Settings struct {
-	Realms map[Realm]Policy
-	Pools  map[Pool]PoolConfig
+// A Table is the NAT: its sessions and their mappings, and packets in fragments. Its
+// methods may be called by many at once.
+type Table struct {
+	host     Host
+	emit     func(in frame.PortID, b *frame.Buf) bool
+	capacity int
+
+	mu        sync.Mutex // held for one packet or a short part of a sweep; guards all below
+	index     index
+	sessions  slab[session, *session]
+	mappings  slab[mapping, *mapping]
+	hosts     slab[host, *host]
+	peers     slab[peer, *peer]
+	externals []*external // the zeroth is none
+	pools     []*pool     // by Pool; nil: not configured
+	realms    []*realm    // by Realm; nil: not configured
+	opened    []uint32    // sessions, by port of entry of the packets that opened them
+	swept     uint32      // record of a session that the next sweep begins with
+	fragments fragments
+	syns      syns
+	ids       [groupsOfIDs]uint32
+	random    *rand.Rand
+	counters  Counters
 }
-
-// A PoolConfig names external addresses and their ports.
-type PoolConfig struct {
-	Addresses   []netip.Addr // of either family
-	Shared      bool         // they are the host's own: its sockets have ports there too
-	First, Last uint16       // ports to choose from; 0: 49152–65535 if Shared, else 1024–65535
-}
-
-// A Policy says how a realm is translated.
-type Policy struct {
-	Filtering Filtering
-	Timers    Timers
-	Quota     int // sessions that frames of one port of entry may open; 0: any number
-	Forwards  []Forward
-}
-
-// Filtering says from whom an internal endpoint with a mapping gets packets
-// (RFC 4787 5).
-type Filtering uint8
-
-// The filterings.
-const (
-	AddressAndPortDependent Filtering = iota // from whom it sent to
-	AddressDependent                         // also from other ports of those
-	EndpointIndependent                      // from everybody
-)
-
-// Timers say how long a session without packets lives, at least. Zero values are the
-// defaults of the RFCs.
-type Timers struct {
-	TCPEstablished time.Duration // 2 h 4 min (RFC 5382 REQ-5)
-	TCPTransitory  time.Duration // opening: 4 min (RFC 5382 REQ-5)
-	TCPClosing     time.Duration // after both FINs, or a RST: 4 min (RFC 7857 2.1, 2.2)
-	UDP            time.Duration // 5 min (RFC 4787 REQ-5)
-	ICMP           time.Duration // 60 s (RFC 5508 REQ-2)
-	InboundRefresh bool          // packets from outside keep UDP and ICMP sessions alive too (RFC 4787 REQ-6)
-}
-
-// A Forward sends what comes for external ports to an internal endpoint. The client's
-// address stays.
-type Forward struct {
-	Protocol    frame.Protocol // TCP or UDP
-	Pool        Pool
-	Address     netip.Addr // zero: all of the pool's that are of To's family
-	First, Last uint16
-	To          netip.AddrPort // of First; Last goes to the port as many above
-}
-
-// A Table is the NAT: its sessions, mappings and fragments. Its methods may be called
-// by many at once.
-type Table struct{}
 
 // New makes a table, in which nothing is configured yet.
-func New(Config) *Table { return new(Table) }
+func New(c Config) *Table {
+	n := c.Capacity
+	if n <= 0 {
+		n = DefaultCapacity
+	}
+	n = min(n, maxRecords)
+	t := &Table{
+		host: c.Host, emit: c.Emit, capacity: n, swept: 1, externals: make([]*external, 1),
+		sessions: newSlab[session](n), mappings: newSlab[mapping](n), hosts: newSlab[host](n), peers: newSlab[peer](n),
+		opened: make([]uint32, 1<<16),
+	}
+	var seed [32]byte
+	binary.LittleEndian.PutUint64(seed[:], c.Seed)
+	if c.Seed == 0 {
+		crand.Read(seed[:]) // never fails
+	}
+	t.random = rand.New(rand.NewChaCha8(seed)) // RFC 6056: nobody is to guess the next
+	t.index = newIndex(n, [3]uint64{t.random.Uint64(), t.random.Uint64(), t.random.Uint64()})
+	for i := range t.ids {
+		t.ids[i] = t.random.Uint32()
+	}
+	return t
+}
 
-// Configure sets what the table goes by from now on. Sessions and mappings that no
-// longer fit end; all others stay.
-func (t *Table) Configure(time.Duration, Settings) {}
+// A way is where a packet comes from and where it is to go.
+type way struct {
+	realm Realm // it comes from inside of; 0: from outside
+	pool  Pool  // it goes outside with an address of
+	back  bool  // it is for an external address; with a realm: a hairpin
+}
+
+func (w way) inside() bool { return w.realm != 0 }
+
+// lost says of a packet that cannot be translated that it is lost for a reason, or the
+// host's to judge, if it may be for the host.
+func (w way) lost(why frame.Reason) (ours bool, _ frame.Reason) {
+	if w.back {
+		return false, 0
+	}
+	return true, why
+}
 
 // Outbound translates a packet from inside r that leaves by a way whose external
 // addresses are p. It returns zero if it did; frame.Taken if it keeps the packet (a
 // fragment whose first has not come yet); else why the packet is lost.
-func (t *Table) Outbound(time.Duration, *frame.Buf, Realm, Pool) frame.Reason {
-	return frame.DropNATNoPort
+//
+// As in all three methods, b has been parsed and checked as far as the IP header, and
+// the frame as CheckOffload does; its Layers fit again afterwards.
+func (t *Table) Outbound(now time.Duration, b *frame.Buf, r Realm, p Pool) frame.Reason {
+	_, why := t.pass(now, b, way{realm: r, pool: p})
+	return why
 }
 
 // Inbound translates a packet from outside for an external address. It is not ours,
-// but the host's, if nobody inside has to do with it.
-func (t *Table) Inbound(time.Duration, *frame.Buf) (ours bool, why frame.Reason) { return false, 0 }
-
-// Hairpin translates a packet from inside r for an external address, both its source
-// and its destination (RFC 4787 6). It is not ours, but the host's, if nobody inside
-// has to do with its destination.
-func (t *Table) Hairpin(time.Duration, *frame.Buf, Realm) (ours bool, why frame.Reason) {
-	return false, 0
+// but the host's, and untouched, if nobody inside has to do with it.
+func (t *Table) Inbound(now time.Duration, b *frame.Buf) (ours bool, why frame.Reason) {
+	return t.pass(now, b, way{back: true})
 }
 
-// Expire ends sessions and fragments whose time is over: one bounded batch of them. It
-// goes over the whole table in some 250 calls; call it every 10 ms.
-func (t *Table) Expire(time.Duration) {}
-
-// A Session is what the table knows about two endpoints that speak to each other.
-type Session struct {
-	Protocol frame.Protocol
-	Realm    Realm
-	Port     frame.PortID   // port of entry of the packet that opened it
-	Inside   netip.AddrPort // of ICMP, ports are the query's identifier
-	External netip.AddrPort // what Remote sees of Inside
-	Remote   netip.AddrPort
-	State    State
-	Expires  time.Duration // when it ends if no packet comes
+// Hairpin translates a packet from inside r for an external address: its source as if
+// it went outside, its destination as if it came from there (RFC 4787 REQ-9). It is not
+// ours, but the host's, and untouched, if nobody inside has to do with the destination.
+func (t *Table) Hairpin(now time.Duration, b *frame.Buf, r Realm) (ours bool, why frame.Reason) {
+	return t.pass(now, b, way{realm: r, back: true})
 }
 
-// A State is that of a session.
-type State uint8
+func (t *Table) pass(now time.Duration, b *frame.Buf, w way) (ours bool, why frame.Reason) {
+	t.mu.Lock()
+	if b.Layers.Fragment == frame.FragmentNone {
+		ours, why = t.whole(now, b, w)
+	} else {
+		ours, why = t.fragment(now, b, w)
+	}
+	t.mu.Unlock()
+	return ours, why
+}
 
-// String returns the state's name.
-func (s State) String() string { return "" }
-
-// Sessions yields the sessions, as they are while it goes on.
-func (t *Table) Sessions(func(Session) bool) {}
-
-// Flush ends the sessions of the internal address inside of r, or of all if it is
-// zero, and returns how many there were.
-func (t *Table) Flush(Realm, netip.Addr) int { return 0 }
-
-// ForgetPort ends the sessions that packets of a port of entry opened and returns how
-// many there were.
-func (t *Table) ForgetPort(frame.PortID) int { return 0 }
+// whole translates a whole packet, or a first fragment, which has all that is needed.
+func (t *Table) whole(now time.Duration, b *frame.Buf, w way) (ours bool, why frame.Reason) {
+	var k packet
+	if why := k.read(b); why != 0 {
+		return w.lost(why)
+	}
+	if w.back && w.inside() && !t.turnsBack(&k, &w) {
+		return false, 0
+	}
+	if k.message == failure {
+		return t.fail(b, &k, w)
+	}
+	var g segment
+	if k.proto == tcp {
+		g = readSegment(b)
+	}
+	is := k.flow
+	if w.inside() {
+		if why := t.outward(now, b, &k, &g, w, &is); why != 0 {
+			return true, why
+		}
+	}
+	if w.back {
+		if ours, why := t.inward(now, b, &k, &g, w, &is); !ours || why != 0 {
+			return ours, why
+		}
+	}
+	rewrite(b, &k.flow, &is)
+	t.identify(b)
+	return true, 0
+}
 
 // Counters are the table's numbers.
 type Counters struct {
 	Sessions, Mappings, Capacity int
 	Opened, Closed               uint64 // sessions, since New
 	FragmentsHeld                int
-	FragmentsExpired             uint64 // held fragments whose first did not come in time
+	FragmentsLost                uint64 // held, and their first did not come, or they found no room afterwards
 }
 
 // Counters returns the table's numbers.
-func (t *Table) Counters() Counters { return Counters{} }
+func (t *Table) Counters() Counters {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.counters
+	c.Sessions, c.Mappings, c.Capacity = t.sessions.used, t.mappings.used, t.capacity
+	for _, h := range t.fragments.held {
+		if h.of != nil {
+			c.FragmentsHeld++
+		}
+	}
+	return c
+}

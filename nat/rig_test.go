@@ -1,0 +1,427 @@
+package nat
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+
+	"weft/frame"
+	"weft/frame/frametest"
+)
+
+// The ports of entry of the rig's frames.
+const (
+	guestPort  frame.PortID = 7
+	uplinkPort frame.PortID = 8
+	hostPort   frame.PortID = 9
+)
+
+// A rig is a table with what tests see of it: frames as gopacket decodes them.
+type rig struct {
+	t       testing.TB
+	tab     *Table
+	host    *fakeHost
+	now     time.Duration
+	emitted []emitted
+}
+
+type emitted struct {
+	in  frame.PortID
+	buf *frame.Buf
+}
+
+// family is what tests run for each IP version with.
+type family struct {
+	name                   string
+	guest, other           netip.Addr // of realm 1
+	external, secondExt    netip.Addr // of pool 1
+	remote, remote2, hop   netip.Addr // outside
+	echo, echoReply        uint8
+	unreachable, portCode  uint8
+	icmp                   frame.Protocol
+	headerLen, fragmentHdr int
+}
+
+var families = []family{
+	{
+		name: "v4", guest: addr("192.168.150.10"), other: addr("192.168.150.11"),
+		external: addr("203.0.113.1"), secondExt: addr("203.0.113.2"),
+		remote: addr("198.51.100.7"), remote2: addr("198.51.100.8"), hop: addr("192.0.2.99"),
+		echo: 8, echoReply: 0, unreachable: 3, portCode: 3, icmp: frame.ProtocolICMP, headerLen: 20,
+	},
+	{
+		name: "v6", guest: addr("fd5a:150::10"), other: addr("fd5a:150::11"),
+		external: addr("2001:db8:1::1"), secondExt: addr("2001:db8:1::2"),
+		remote: addr("2001:db8:f::7"), remote2: addr("2001:db8:f::8"), hop: addr("2001:db8:e::99"),
+		echo: 128, echoReply: 129, unreachable: 1, portCode: 4, icmp: frame.ProtocolICMPv6, headerLen: 40, fragmentHdr: 8,
+	},
+}
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func at(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
+
+// forFamilies runs a test for both IP versions.
+func forFamilies(t *testing.T, test func(t *testing.T, f family)) {
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) { test(t, f) })
+	}
+}
+
+// settings are those of one realm and one pool, not shared, with one address of each
+// family, after edits.
+func settings(edits ...func(p *Policy, c *PoolConfig)) Settings {
+	p, c := Policy{}, PoolConfig{Addresses: []netip.Addr{families[0].external, families[1].external}}
+	for _, edit := range edits {
+		edit(&p, &c)
+	}
+	return Settings{Realms: map[Realm]Policy{1: p}, Pools: map[Pool]PoolConfig{1: c}}
+}
+
+func filtering(f Filtering) func(*Policy, *PoolConfig) {
+	return func(p *Policy, _ *PoolConfig) { p.Filtering = f }
+}
+
+func shared(_ *Policy, c *PoolConfig) { c.Shared = true }
+
+func twoAddresses(_ *Policy, c *PoolConfig) {
+	c.Addresses = append(c.Addresses, families[0].secondExt, families[1].secondExt)
+}
+
+func forwards(fs ...Forward) func(*Policy, *PoolConfig) {
+	return func(p *Policy, _ *PoolConfig) { p.Forwards = append(p.Forwards, fs...) }
+}
+
+func newRig(t testing.TB, s Settings) *rig { return newRigOf(t, 1000, s) }
+
+func newRigOf(t testing.TB, capacity int, s Settings) *rig {
+	r := &rig{t: t, host: newFakeHost(t)}
+	r.tab = New(Config{Capacity: capacity, Host: r.host, Seed: 1, Emit: func(in frame.PortID, b *frame.Buf) bool {
+		c := frame.NewBufs(1)[0]
+		c.CopyFrom(b)
+		r.emitted = append(r.emitted, emitted{in, c})
+		return true
+	}})
+	r.tab.Configure(0, s)
+	return r
+}
+
+// out sends a frame from inside realm 1 to the outside and returns it translated; nil
+// if it was not, for the reason.
+func (r *rig) out(p []byte) (q []byte, why frame.Reason) {
+	r.t.Helper()
+	return r.outBuf(buf(p, guestPort))
+}
+
+func (r *rig) outBuf(b *frame.Buf) (q []byte, why frame.Reason) {
+	r.t.Helper()
+	before := bytes.Clone(b.Bytes())
+	why = r.tab.Outbound(r.now, b, 1, 1)
+	return r.done(b, before, why == 0), why
+}
+
+// in sends a frame from outside; nil if it is not translated.
+func (r *rig) in(p []byte) (q []byte, ours bool, why frame.Reason) {
+	r.t.Helper()
+	b := buf(p, uplinkPort)
+	b.Out = hostPort
+	ours, why = r.tab.Inbound(r.now, b)
+	return r.done(b, p, ours && why == 0), ours, why
+}
+
+// hairpin sends a frame from inside realm 1 to an external address.
+func (r *rig) hairpin(p []byte) (q []byte, ours bool, why frame.Reason) {
+	r.t.Helper()
+	b := buf(p, guestPort)
+	ours, why = r.tab.Hairpin(r.now, b, 1)
+	return r.done(b, p, ours && why == 0), ours, why
+}
+
+// done checks what holds of every frame: that a translated one has right checksums, and
+// another is as it was.
+func (r *rig) done(b *frame.Buf, before []byte, translated bool) []byte {
+	r.t.Helper()
+	if !translated {
+		if !bytes.Equal(b.Bytes(), before) {
+			r.t.Fatalf("a frame that is not translated was changed:\n%x\n%x", before, b.Bytes())
+		}
+		return nil
+	}
+	was := b.Layers
+	b.Parse()
+	if was != b.Layers {
+		r.t.Fatalf("layers %+v, want %+v", was, b.Layers)
+	}
+	if b.Layers.Fragment == frame.FragmentNone && b.Offload == (frame.Offload{}) {
+		if err := frametest.Checksums(b.Bytes()); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	return b.Bytes()
+}
+
+// mustOut, mustIn and mustHairpin want the frame translated.
+func (r *rig) mustOut(p []byte) []byte {
+	r.t.Helper()
+	q, why := r.out(p)
+	if why != 0 {
+		r.t.Fatalf("outbound: %v, want it translated", why)
+	}
+	return q
+}
+
+func (r *rig) mustIn(p []byte) []byte {
+	r.t.Helper()
+	q, ours, why := r.in(p)
+	if q == nil {
+		r.t.Fatalf("inbound: ours %v, %v, want it translated", ours, why)
+	}
+	return q
+}
+
+func (r *rig) mustHairpin(p []byte) []byte {
+	r.t.Helper()
+	q, ours, why := r.hairpin(p)
+	if q == nil {
+		r.t.Fatalf("hairpin: ours %v, %v, want it translated", ours, why)
+	}
+	return q
+}
+
+// refuse wants the frame from outside to be ours, and lost for a reason.
+func (r *rig) refuse(p []byte, want frame.Reason) {
+	r.t.Helper()
+	if _, ours, why := r.in(p); !ours || why != want {
+		r.t.Fatalf("inbound: ours %v, %v, want it ours and %v", ours, why, want)
+	}
+}
+
+// leave wants the frame from outside not to be ours.
+func (r *rig) leave(p []byte) {
+	r.t.Helper()
+	if _, ours, why := r.in(p); ours || why != 0 {
+		r.t.Fatalf("inbound: ours %v, %v, want it left to the host", ours, why)
+	}
+}
+
+// pass lets time pass, with Expire called often enough to go over the whole table.
+func (r *rig) pass(d time.Duration) {
+	r.now += d
+	for range 2*sources + int(r.tab.sessions.made)/ends {
+		r.tab.Expire(r.now)
+	}
+}
+
+func (r *rig) wantSessions(n int) {
+	r.t.Helper()
+	listed := slices.Collect(r.tab.Sessions)
+	if len(listed) != n || r.tab.Counters().Sessions != n {
+		r.t.Fatalf("%d sessions, %d listed, want %d: %+v", r.tab.Counters().Sessions, len(listed), n, listed)
+	}
+}
+
+func (r *rig) state() string {
+	r.t.Helper()
+	r.wantSessions(1)
+	for s := range r.tab.Sessions {
+		return s.State.String()
+	}
+	return ""
+}
+
+func buf(p []byte, in frame.PortID) *frame.Buf {
+	b := frame.NewBufs(1)[0]
+	b.SetBytes(p)
+	b.In = in
+	b.Parse()
+	return b
+}
+
+// A fakeHost is a host's kernel: sockets that exist, and claims that balance.
+type fakeHost struct {
+	t       testing.TB
+	sockets map[string]bool
+	claims  map[string]bool
+	refuse  func(at netip.AddrPort) bool
+	asked   int
+}
+
+func newFakeHost(t testing.TB) *fakeHost {
+	return &fakeHost{t: t, sockets: map[string]bool{}, claims: map[string]bool{}}
+}
+
+func hostKey(p frame.Protocol, at netip.AddrPort) string { return fmt.Sprint(p, at) }
+
+func (h *fakeHost) Free(p frame.Protocol, at netip.AddrPort) bool {
+	h.asked++
+	return !h.sockets[hostKey(p, at)]
+}
+
+func (h *fakeHost) Claim(p frame.Protocol, at netip.AddrPort) error {
+	if h.refuse != nil && h.refuse(at) {
+		return net.ErrClosed
+	}
+	if h.claims[hostKey(p, at)] {
+		h.t.Errorf("%v %v is claimed twice", p, at)
+	}
+	h.claims[hostKey(p, at)] = true
+	return nil
+}
+
+func (h *fakeHost) Release(p frame.Protocol, at netip.AddrPort) {
+	if !h.claims[hostKey(p, at)] {
+		h.t.Errorf("%v %v is released and was not claimed", p, at)
+	}
+	delete(h.claims, hostKey(p, at))
+}
+
+// A seg is a TCP segment to be built.
+type seg struct {
+	flags    uint8
+	seq, ack uint32
+	window   uint16
+	scale    int // of a SYN; 0: no option, else one more
+	payload  int
+}
+
+const (
+	syn = frame.TCPSyn
+	ack = frame.TCPAck
+	fin = frame.TCPFin
+	rst = frame.TCPRst
+)
+
+func tcpFrame(src, dst netip.AddrPort, s seg) []byte {
+	if s.window == 0 {
+		s.window = 1000
+	}
+	t := &layers.TCP{
+		SrcPort: layers.TCPPort(src.Port()), DstPort: layers.TCPPort(dst.Port()), Seq: s.seq, Ack: s.ack, Window: s.window,
+		SYN: s.flags&syn != 0, ACK: s.flags&ack != 0, FIN: s.flags&fin != 0, RST: s.flags&rst != 0,
+	}
+	if s.scale > 0 {
+		t.Options = []layers.TCPOption{
+			{OptionType: layers.TCPOptionKindNop},
+			{OptionType: layers.TCPOptionKindWindowScale, OptionLength: 3, OptionData: []byte{uint8(s.scale - 1)}},
+		}
+	}
+	return packetFrame(src.Addr(), dst.Addr(), frame.ProtocolTCP, t, gopacket.Payload(frametest.Payload(s.payload)))
+}
+
+func udpFrame(src, dst netip.AddrPort, payload int) []byte {
+	u := &layers.UDP{SrcPort: layers.UDPPort(src.Port()), DstPort: layers.UDPPort(dst.Port())}
+	return packetFrame(src.Addr(), dst.Addr(), frame.ProtocolUDP, u, gopacket.Payload(frametest.Payload(payload)))
+}
+
+// icmpFrame returns an ICMP message: the four bytes behind the checksum, and a body.
+func icmpFrame(src, dst netip.Addr, typ, code uint8, rest uint32, body []byte) []byte {
+	p := append(binary.BigEndian.AppendUint32([]byte{typ, code, 0, 0}, rest), body...)
+	number := frame.ProtocolICMP
+	if src.Is6() {
+		number = frame.ProtocolICMPv6
+	}
+	f := packetFrame(src, dst, number, gopacket.Payload(p))
+	return fixICMP(f)
+}
+
+// fixICMP computes the checksum of the ICMP message in a frame without options.
+func fixICMP(f []byte) []byte {
+	l := frame.Parse(f)
+	m := f[l.L4:]
+	m[2], m[3] = 0, 0
+	sum := uint16(0)
+	if l.Version == 6 {
+		sum = frame.IPv6(f[l.L3:]).PseudoSum(frame.ProtocolICMPv6, len(m))
+	}
+	binary.BigEndian.PutUint16(m[2:], ^frame.Sum(m, sum))
+	return f
+}
+
+func echoFrame(src, dst netip.Addr, typ uint8, id uint16) []byte {
+	return icmpFrame(src, dst, typ, 0, uint32(id)<<16|1, frametest.Payload(56))
+}
+
+// failureFrame returns an ICMP error about a frame, as a router would that got it.
+func failureFrame(f family, from netip.Addr, about []byte) []byte {
+	quoted := about[frame.EthernetLen:]
+	quoted = quoted[:min(len(quoted), 500)]
+	return icmpFrame(from, source(about), f.unreachable, f.portCode, 0, quoted)
+}
+
+func packetFrame(src, dst netip.Addr, p frame.Protocol, ls ...gopacket.SerializableLayer) []byte {
+	t := frame.EtherTypeIPv4
+	var ip gopacket.SerializableLayer = &layers.IPv4{
+		Version: 4, IHL: 5, TTL: 64, Id: 0x1234, Flags: layers.IPv4DontFragment, Protocol: layers.IPProtocol(p),
+		SrcIP: src.AsSlice(), DstIP: dst.AsSlice(),
+	}
+	if src.Is6() {
+		t = frame.EtherTypeIPv6
+		ip = &layers.IPv6{Version: 6, HopLimit: 64, NextHeader: layers.IPProtocol(p), SrcIP: src.AsSlice(), DstIP: dst.AsSlice()}
+	}
+	if c, ok := ls[0].(interface {
+		SetNetworkLayerForChecksum(gopacket.NetworkLayer) error
+	}); ok {
+		if err := c.SetNetworkLayerForChecksum(ip.(gopacket.NetworkLayer)); err != nil {
+			panic(err)
+		}
+	}
+	b := gopacket.NewSerializeBuffer()
+	err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, append([]gopacket.SerializableLayer{ip}, ls...)...)
+	if err != nil {
+		panic(err)
+	}
+	return frametest.Ethernet(0x5254_0000_00fe, 0x5254_0000_0001, t, b.Bytes())
+}
+
+func source(p []byte) netip.Addr      { return sourceEnd(p).Addr() }
+func destination(p []byte) netip.Addr { return destinationEnd(p).Addr() }
+
+func sourceEnd(p []byte) netip.AddrPort {
+	l := frame.Parse(p)
+	if l.Version == 4 {
+		return at(frame.IPv4(p[l.L3:]).Src(), l.SrcPort)
+	}
+	return at(frame.IPv6(p[l.L3:]).Src(), l.SrcPort)
+}
+
+func destinationEnd(p []byte) netip.AddrPort {
+	l := frame.Parse(p)
+	if l.Version == 4 {
+		return at(frame.IPv4(p[l.L3:]).Dst(), l.DstPort)
+	}
+	return at(frame.IPv6(p[l.L3:]).Dst(), l.DstPort)
+}
+
+func wantEnds(t testing.TB, p []byte, src, dst netip.AddrPort) {
+	t.Helper()
+	if gotSrc, gotDst := sourceEnd(p), destinationEnd(p); gotSrc != src || gotDst != dst {
+		t.Fatalf("%v > %v, want %v > %v", gotSrc, gotDst, src, dst)
+	}
+}
+
+// transports are those that sessions of ports are made of: a packet that opens one.
+var transports = []struct {
+	name   string
+	number frame.Protocol
+	frame  func(src, dst netip.AddrPort) []byte
+}{
+	{"UDP", frame.ProtocolUDP, func(src, dst netip.AddrPort) []byte { return udpFrame(src, dst, 30) }},
+	{"TCP", frame.ProtocolTCP, func(src, dst netip.AddrPort) []byte { return tcpFrame(src, dst, seg{flags: syn, seq: 100}) }},
+}
+
+// forTransports runs a test for both IP versions with TCP and UDP.
+func forTransports(t *testing.T, test func(t *testing.T, f family, frame func(src, dst netip.AddrPort) []byte)) {
+	forFamilies(t, func(t *testing.T, f family) {
+		for _, tr := range transports {
+			t.Run(tr.name, func(t *testing.T) { test(t, f, tr.frame) })
+		}
+	})
+}

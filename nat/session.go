@@ -1,0 +1,162 @@
+package nat
+
+import "weft/frame"
+
+// A session is what is known about an internal endpoint and a remote one that speak to
+// each other: one cache line. What its mapping knows of the endpoints stands here again,
+// so that a packet touches no more than this and its host.
+//
+//	internal host:port ─┐
+//	                    ├─ mapping ─ external address:port ◂─▸ remote address:port
+//	                    └──────────────── session ──────────────────┘
+type session struct {
+	remote       address
+	windows      [2]window // of TCP, by side
+	host         uint32
+	mapping      uint32
+	next, prev   uint32 // of its mapping's sessions; next also links free records
+	deadline     uint32 // in ticks: it ends there if no packet comes
+	remotePort   uint16
+	internalPort uint16
+	externalPort uint16
+	external     uint16
+	port         frame.PortID // of entry of the packet that opened it
+	state        State        // zero: the record is free
+	scales       uint8
+}
+
+func (s *session) link() *uint32 { return &s.next }
+
+func (s *session) peer() endpoint { return endpoint{s.remote, s.remotePort} }
+
+// A State is that of a session.
+type State uint8
+
+// The states. Those of TCP follow RFC 7857 2.1; between opening and established both
+// ends have yet to acknowledge each other's SYN, so that nobody makes a long-lived
+// session by a forged one.
+const (
+	_           State = iota
+	active            // UDP
+	queried           // ICMP
+	internalSYN       // inside sent a SYN
+	externalSYN       // outside sent a SYN
+	bothSYN           // both did, nobody acknowledged
+	internalACK       // both did, inside acknowledged
+	externalACK       // both did, outside acknowledged
+	established       // both acknowledged
+	internalFIN       // inside has nothing more to say
+	externalFIN       // outside has nothing more to say
+	closed            // neither has
+	resetSeen         // one sent a RST that the other will have taken
+	states            // how many there are
+)
+
+var stateNames = [states]string{
+	active: "active", queried: "active", internalSYN: "syn-sent", externalSYN: "syn-received",
+	bothSYN: "opening", internalACK: "opening", externalACK: "opening", established: "established",
+	internalFIN: "fin-sent", externalFIN: "fin-received", closed: "closing", resetSeen: "reset",
+}
+
+// String returns the state's name, as inside sees it.
+func (s State) String() string { return stateNames[s] }
+
+func (s State) proto() proto {
+	switch s {
+	case active:
+		return udp
+	case queried:
+		return icmp
+	}
+	return tcp
+}
+
+func (t *Table) tagOutward(host uint32, p proto, port uint16, remote endpoint) uint32 {
+	return t.index.tag(byOutward, p, uint64(host)<<32|uint64(port)<<16|uint64(p.far(remote.port)), remote.address)
+}
+
+func (t *Table) tagInward(external uint16, p proto, port uint16, remote endpoint) uint32 {
+	return t.index.tag(byInward, p, uint64(external)<<32|uint64(port)<<16|uint64(p.far(remote.port)), remote.address)
+}
+
+// sessionOutward finds the session of a packet from an internal host.
+func (t *Table) sessionOutward(host uint32, f *flow) *session {
+	for i := range t.index.all(t.tagOutward(host, f.proto, f.src.port, f.dst), byOutward) {
+		s := t.sessions.at(i)
+		if s.remote == f.dst.address && s.remotePort == f.proto.far(f.dst.port) &&
+			s.internalPort == f.src.port && s.host == host && s.state.proto() == f.proto {
+			return s
+		}
+	}
+	return nil
+}
+
+// sessionInward finds the session of a packet for an external address.
+func (t *Table) sessionInward(external uint16, f *flow) *session {
+	for i := range t.index.all(t.tagInward(external, f.proto, f.dst.port, f.src), byInward) {
+		s := t.sessions.at(i)
+		if s.remote == f.src.address && s.remotePort == f.proto.far(f.src.port) &&
+			s.externalPort == f.dst.port && s.external == external && s.state.proto() == f.proto {
+			return s
+		}
+	}
+	return nil
+}
+
+// mayOpen returns why no session more may be opened by packets of a port of entry, of
+// which quota are allowed; 0 is any number.
+func (t *Table) mayOpen(in frame.PortID, quota int) frame.Reason {
+	switch {
+	case quota != 0 && int(t.opened[in]) >= quota:
+		return frame.DropNATQuota
+	case t.sessions.used == t.capacity:
+		return frame.DropNATFull
+	}
+	return 0
+}
+
+// open makes a session of a mapping.
+func (t *Table) open(m uint32, remote endpoint, in frame.PortID, st State) *session {
+	mp := t.mappings.at(m)
+	i := t.sessions.take()
+	s := t.sessions.at(i)
+	*s = session{
+		remote: remote.address, remotePort: mp.proto.far(remote.port), port: in, state: st,
+		host: mp.host, mapping: m, internalPort: mp.internalPort,
+		external: mp.external, externalPort: mp.externalPort, scales: scalesNone,
+	}
+	if s.next = mp.sessions; s.next != 0 {
+		t.sessions.at(s.next).prev = i
+	}
+	mp.sessions = i
+	t.index.add(t.tagOutward(s.host, mp.proto, s.internalPort, remote), byOutward, i)
+	t.index.add(t.tagInward(s.external, mp.proto, s.externalPort, remote), byInward, i)
+	if mp.flags&withPeers != 0 {
+		t.addPeer(m, remote.address)
+	}
+	t.opened[in]++
+	t.counters.Opened++
+	return s
+}
+
+// close ends a session, and its mapping if that has no other.
+func (t *Table) close(i uint32) {
+	s := t.sessions.at(i)
+	mp, remote := t.mappings.at(s.mapping), s.peer()
+	t.index.remove(t.tagOutward(s.host, mp.proto, s.internalPort, remote), byOutward, i)
+	t.index.remove(t.tagInward(s.external, mp.proto, s.externalPort, remote), byInward, i)
+	if mp.flags&withPeers != 0 {
+		t.removePeer(s.mapping, s.remote)
+	}
+	if s.next != 0 {
+		t.sessions.at(s.next).prev = s.prev
+	}
+	if s.prev != 0 {
+		t.sessions.at(s.prev).next = s.next
+	} else if mp.sessions = s.next; s.next == 0 {
+		t.closeMapping(s.mapping)
+	}
+	t.opened[s.port]--
+	t.counters.Closed++
+	t.sessions.give(i)
+}

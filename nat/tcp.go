@@ -1,0 +1,175 @@
+package nat
+
+import "weft/frame"
+
+// A side is one of the two that a session lies between.
+type side uint8
+
+const (
+	inside side = iota
+	outside
+)
+
+// A window is what a side has said that it will take of the other's sequence numbers:
+// from ack up to edge (RFC 9293 3.3.1). Until it has spoken, it is what it may
+// acknowledge: the other's SYN.
+type window struct{ ack, edge uint32 }
+
+// ahead is as much as a window can be, for one whose scale was not seen.
+const ahead = 0xffff << scaleMost
+
+// scalesNone says that neither side offered to scale its window.
+const scalesNone = scaleNone<<4 | scaleNone
+
+// notAfter compares sequence numbers (RFC 9293 3.4).
+func notAfter(a, b uint32) bool { return int32(b-a) >= 0 }
+
+// holds reports whether some of a segment lies in the window.
+func (w window) holds(g *segment) bool { return notAfter(g.seq, w.edge) && notAfter(w.ack, g.end) }
+
+// follow brings the state of a TCP session up to date with a segment from a side, which
+// passes in any case. It returns false if the segment is none to keep the session alive
+// for.
+func (s *session) follow(from side, g *segment) bool {
+	switch {
+	case g.flags&frame.TCPRst != 0:
+		if !s.takesRST(from, g) {
+			return false // RFC 7857 2.3, 7: forged, or an answer to what is not part of it
+		}
+		s.state = resetSeen
+		return true
+	case g.flags&frame.TCPSyn != 0:
+		s.synchronize(from, g)
+	}
+	if g.flags&frame.TCPAck != 0 {
+		s.acknowledge(from, g)
+	}
+	if g.flags&frame.TCPFin != 0 {
+		s.finish(from, g)
+	}
+	return true
+}
+
+// synchronize takes in a SYN. One on a session that is over begins a new one, as it may
+// in TIME-WAIT (RFC 9293 3.6.1); one on an established session changes nothing.
+func (s *session) synchronize(from side, g *segment) {
+	own, other := internalSYN, externalSYN
+	if from == outside {
+		own, other = other, own
+	}
+	switch s.state {
+	case closed, resetSeen:
+		if g.flags&frame.TCPAck != 0 {
+			return
+		}
+		s.state, s.scales = own, scalesNone
+	case own:
+	case other:
+		s.state = bothSYN
+	default:
+		return
+	}
+	s.windows[1-from] = window{g.seq + 1, g.end}
+	s.scales = s.scales&^(0xf<<(4*from)) | g.scale<<(4*from)
+}
+
+// adopt takes a session to be under way (RFC 9293 3.10.7.4 would reset it): weft was
+// started anew, or has forgotten it. The other side has yet to confirm.
+func (s *session) adopt(from side, g *segment) {
+	s.state = internalACK
+	if from == outside {
+		s.state = externalACK
+	}
+	s.scales = scaleMost<<4 | scaleMost
+	s.windows[1-from] = window{g.seq, g.end + ahead}
+	s.windows[from] = window{g.ack, g.ack + g.window<<scaleMost}
+}
+
+// acknowledge takes in what a side says of its window.
+func (s *session) acknowledge(from side, g *segment) {
+	w := &s.windows[from]
+	if s.state == internalSYN || s.state == externalSYN ||
+		!s.windows[1-from].holds(g) || !notAfter(w.ack, g.ack) || !notAfter(g.ack, w.edge) {
+		return
+	}
+	w.ack = g.ack
+	size := g.window
+	if g.flags&frame.TCPSyn == 0 { // RFC 7323 2.2
+		size <<= s.scale(from)
+	}
+	if edge := g.ack + size; notAfter(w.edge, edge) {
+		w.edge = edge
+	}
+	own, other := internalACK, externalACK
+	if from == outside {
+		own, other = other, own
+	}
+	switch s.state {
+	case bothSYN:
+		s.state = own
+	case other, resetSeen: // RFC 7857 2.1: data after a RST shows that it was not taken
+		s.state = established
+	}
+}
+
+// finish takes in a FIN, if it lies in the window.
+func (s *session) finish(from side, g *segment) {
+	// One beyond the edge: a FIN may come with a window of zero.
+	if w := s.windows[1-from]; !w.holds(g) || !notAfter(g.end, w.edge+1) {
+		return
+	}
+	own, other := internalFIN, externalFIN
+	if from == outside {
+		own, other = other, own
+	}
+	switch s.state {
+	case established:
+		s.state = own
+	case other:
+		s.state = closed
+	}
+}
+
+// takesRST reports whether the other side will take a RST for one of the session
+// (RFC 9293 3.5.3).
+func (s *session) takesRST(from side, g *segment) bool {
+	if s.state == internalSYN && from == outside || s.state == externalSYN && from == inside {
+		w := s.windows[from] // in SYN-SENT it has to acknowledge the SYN
+		return g.flags&frame.TCPAck != 0 && notAfter(w.ack, g.ack) && notAfter(g.ack, w.edge)
+	}
+	w := s.windows[1-from]
+	return notAfter(w.ack, g.seq) && notAfter(g.seq, w.edge)
+}
+
+// scale returns how far a side's windows are shifted: not at all unless both offered it.
+func (s *session) scale(from side) uint8 {
+	in, out := s.scales&0xf, s.scales>>4
+	switch {
+	case in == scaleNone || out == scaleNone:
+		return 0
+	case from == inside:
+		return in
+	}
+	return out
+}
+
+// beginning tells what a segment that belongs to no session is.
+type beginning uint8
+
+const (
+	nothing beginning = iota
+	afresh
+	midway
+)
+
+// begins tells whether a segment may open a session: a SYN, or one from the middle of a
+// connection. A RST or SYN+ACK has none to be part of.
+func (g *segment) begins() beginning {
+	switch g.flags & (frame.TCPSyn | frame.TCPRst | frame.TCPAck) {
+	case frame.TCPSyn:
+		return afresh
+	case frame.TCPAck:
+		return midway
+	}
+	return nothing
+}
