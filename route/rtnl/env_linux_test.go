@@ -2,6 +2,7 @@ package rtnl
 
 import (
 	"context"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,8 +13,10 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"github.com/vishvananda/netns"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 )
 
 // patience bounds every wait of these tests for something that must come.
@@ -99,8 +102,27 @@ func index(t testing.TB, name string) int {
 	return l.Attrs().Index
 }
 
+// addAddress adds an address that can be used at once. The kernel listens to what is
+// asked of one of IPv6 a moment later, and has a local route for it then.
+func addAddress(t testing.TB, name, prefix string) {
+	t.Helper()
+	ip(t, "addr add "+prefix+" dev "+name+" nodad")
+	own, _, err := net.ParseCIDR(prefix)
+	must(t, err)
+	filter := &netlink.Route{Table: unix.RT_TABLE_LOCAL, Dst: netlink.NewIPNet(own)}
+	for end := time.Now().Add(patience); ; runtime.Gosched() {
+		all, err := netlink.RouteListFiltered(nl.GetIPFamily(own), filter, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_DST)
+		if err == nil && len(all) > 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s never becomes %s's: %v", prefix, name, err)
+		}
+	}
+}
+
 // wire makes a veth pair, both up: name with the address 10.0.n.1/24 and fd00:n::1/64
-// here, eth0 with .2 in a new namespace. No link-local address needs to settle first.
+// here, eth0 with .2 in a new namespace.
 func wire(t testing.TB, name, n string) (peer netns.NsHandle, end func()) {
 	t.Helper()
 	peer, end = newNamespace(t)
@@ -110,8 +132,8 @@ func wire(t testing.TB, name, n string) (peer netns.NsHandle, end func()) {
 	up := func(name, host string) {
 		setSysctl(t, "ipv6/conf/"+name+"/accept_dad", "0")
 		ip(t, "link set "+name+" up")
-		ip(t, "addr add 10.0."+n+"."+host+"/24 dev "+name)
-		ip(t, "addr add fd00:"+n+"::"+host+"/64 dev "+name+" nodad")
+		addAddress(t, name, "10.0."+n+"."+host+"/24")
+		addAddress(t, name, "fd00:"+n+"::"+host+"/64")
 	}
 	up(name, "1")
 	in(t, peer, func() { up("eth0", "2") })

@@ -68,12 +68,10 @@ func TestNeighborsComeChangeAndGo(t *testing.T) {
 			d.waitNeighbor(t, "silence", v.nobody, func(n Neighbor) bool {
 				return n == Neighbor{n0, nobody, 0, Failed}
 			})
-			// IPv6 listens to what is asked of a new address a moment later only.
-			setSysctl(t, strings.ToLower(v.name)+"/neigh/n0/mcast_solicit", "50")
 			in(t, peer, func() {
 				ip(t, "addr flush dev eth0")
 				ip(t, "link set eth0 address 02:00:00:00:00:99")
-				ip(t, "addr add "+v.nobody+v.length+" dev eth0 nodad")
+				addAddress(t, "eth0", v.nobody+v.length)
 			})
 			must(t, Resolve(n0, nobody))
 			d.waitNeighbor(t, "somebody", v.nobody, func(n Neighbor) bool {
@@ -154,7 +152,6 @@ func TestResolveSaysWhatIsWrong(t *testing.T) {
 	if err := Resolve(n0, netip.Addr{}); err == nil {
 		t.Error("the zero address was resolved")
 	}
-	setSysctl(t, "ipv4/neigh/n0/mcast_solicit", "1")
 	must(t, Resolve(n0, netip.MustParseAddr("::ffff:10.0.1.2")))
 }
 
@@ -162,7 +159,7 @@ func TestResolveSaysWhatIsWrong(t *testing.T) {
 func TestResolveTakesLinkLocalAddresses(t *testing.T) {
 	here := isolate(t)
 	peer, _ := wire(t, "n0", "1")
-	in(t, peer, func() { ip(t, "addr add fe80::22/64 dev eth0 nodad") })
+	in(t, peer, func() { addAddress(t, "eth0", "fe80::22/64") })
 	d, _ := watching(t, here)
 	must(t, Resolve(index(t, "n0"), netip.MustParseAddr("fe80::22%n0")))
 	d.waitNeighbor(t, "the router", "fe80::22", func(n Neighbor) bool { return n.State == Reachable })
