@@ -74,3 +74,95 @@ func TestICMPErrorGoesBackWithTheOriginal(t *testing.T) {
 		})
 	}
 }
+
+// FuzzICMP gives what looks for ICMP and neighbor discovery any frame.
+func FuzzICMP(f *testing.F) {
+	for _, p := range [][]byte{
+		frametest.Ping(host4, peer4, 1, 2), frametest.Ping(host6, peer6, 1, 2),
+		frametest.UDP(host4, peer4, []byte("data")), frametest.UDP(host6, peer6, []byte("data")),
+	} {
+		f.Add(p)
+		b := parsed(p)
+		from := router4
+		if b.Layers.Version == 6 {
+			from = router6
+		}
+		if frame.ICMPError(b, b, from, frame.ICMPUnreachable, 0, 0) {
+			f.Add(bytes.Clone(b.Bytes()))
+		}
+	}
+	b := frame.NewBufs(1)[0]
+	b.MakeAdvertisement(host6.MAC, peer6.MAC, peer6.Addr, host6.Addr, frame.AdvertSolicited, peer6.Addr)
+	f.Add(bytes.Clone(b.Bytes()))
+	dst := frame.NewBufs(1)[0]
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if len(p) > frame.MaxLen {
+			return
+		}
+		b.SetBytes(p)
+		b.Parse()
+		if n := b.Neighbor(); n != nil {
+			n.LinkAddr()
+			n.Flags()
+			if n.Target().IsMulticast() || frame.IPv6(p[b.Layers.L3:]).HopLimit() != 255 {
+				t.Errorf("neighbor discovery %x", p)
+			}
+		}
+		q := b.Layers.Quoted(p)
+		if q.Version != 0 && (q.L3 <= b.Layers.L4 || !b.Layers.IsICMPError(p)) || int(q.L4) > len(p) {
+			t.Errorf("quotes %+v of %+v", q, b.Layers)
+		}
+		from := router4
+		if b.Layers.Version == 6 {
+			from = router6
+		}
+		if !frame.ICMPError(dst, b, from, frame.ICMPUnreachable, 1, 0) {
+			return
+		}
+		if b.Layers.IsICMPError(p) || b.Layers.Fragment == frame.FragmentLater || frame.Ethernet(p).Dst().IsGroup() {
+			t.Errorf("an error about %x", p)
+		}
+		if l := dst.Layers; !l.IsICMPError(dst.Bytes()) || dst.PacketLen() > 1280 || l.Version == 4 && dst.PacketLen() > 576 {
+			t.Errorf("error %x", dst.Bytes())
+		}
+		if err := frametest.Checksums(dst.Bytes()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAddressSettersKeepTheHeaderChecksum(t *testing.T) {
+	p := frametest.UDP(host4, peer4, nil)
+	h := frame.IPv4(p[14:])
+	for _, a := range []string{"0.0.0.0", "255.255.255.255", "192.0.2.1", "10.0.0.1", "0.0.255.255"} {
+		h.SetSrc(netip.MustParseAddr(a))
+		h.SetDst(netip.MustParseAddr(a))
+		if !h.ChecksumValid() || h.Src().String() != a || h.Dst().String() != a {
+			t.Errorf("%s: %v > %v, checksum valid %v", a, h.Src(), h.Dst(), h.ChecksumValid())
+		}
+	}
+	for h.TTL() > 0 {
+		if h.DecrementTTL(); !h.ChecksumValid() {
+			t.Errorf("TTL %d: the checksum is wrong", h.TTL())
+		}
+	}
+	h6 := frame.IPv6(frametest.UDP(host6, peer6, nil)[14:])
+	h6.SetSrc(router6)
+	h6.SetDst(host6.Addr)
+	h6.DecrementHopLimit()
+	if h6.Src() != router6 || h6.Dst() != host6.Addr || h6.HopLimit() != 63 {
+		t.Errorf("%v > %v, hop limit %d", h6.Src(), h6.Dst(), h6.HopLimit())
+	}
+}
+
+func TestFragmentSetters(t *testing.T) {
+	h := frame.IPv4(frametest.UDP(host4, peer4, nil)[14:])
+	if !h.DF() || h.MoreFragments() || h.FragmentOffset() != 0 {
+		t.Errorf("DF %v, more %v, offset %d", h.DF(), h.MoreFragments(), h.FragmentOffset())
+	}
+	h.SetFragment(65528, true)
+	h.UpdateChecksum()
+	if h.DF() || !h.MoreFragments() || h.FragmentOffset() != 65528 || h.Fragment() != frame.FragmentLater {
+		t.Errorf("DF %v, more %v, offset %d", h.DF(), h.MoreFragments(), h.FragmentOffset())
+	}
+}

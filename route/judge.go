@@ -51,7 +51,7 @@ func (v *view) judge(in *iface, src, dst netip.Addr) judgement {
 // judgeOutside decides on a packet from an uplink to d. What is not for an address
 // behind weft is left alone: the host may be somebody else's router.
 func (v *view) judgeOutside(src netip.Addr, d *target) judgement {
-	if d == nil || d.kind == routed && d.iface.Outside || d.kind == local && d.iface != nil {
+	if d == nil || d.kind == routed && d.iface.Outside || d.gateway {
 		return judgement{leave, 0, d}
 	}
 	if s := v.lookup(src); s != nil && (s.kind != routed || !s.iface.Outside) {
@@ -83,7 +83,7 @@ func (v *view) judgeInside(in *iface, src netip.Addr, d *target) judgement {
 	switch {
 	case d == nil:
 		return judgement{drop, frame.DropNoRoute, nil}
-	case d.kind == local && (d.iface != nil || in.Realm == 0):
+	case d.gateway || d.kind == local && in.Realm == 0:
 		return judgement{leave, 0, d}
 	case d.kind == local:
 		return judgement{translate, 0, d}

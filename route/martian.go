@@ -17,10 +17,11 @@ const (
 
 // A target is what the table knows of an address.
 type target struct {
-	kind  kind
-	iface *iface     // of routed and broadcast; of local, if an inside interface has the address
-	via   netip.Addr // of routed: the next hop; not valid: the address itself
-	route Route      // of routed
+	kind    kind
+	gateway bool       // of local: an inside interface has the address, and no uplink
+	iface   *iface     // of routed and broadcast
+	via     netip.Addr // of routed: the next hop; not valid: the address itself
+	route   Route      // of routed
 }
 
 // onLink reports whether the address is that of a station at interface i.

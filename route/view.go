@@ -137,13 +137,15 @@ func (v *view) addAddresses(c View) {
 	for _, a := range c.Local {
 		add(a.WithZone(""), &target{kind: local})
 	}
-	for _, i := range v.ifaces {
-		for _, p := range i.Addresses {
-			t := &target{kind: local}
-			if !i.Outside {
-				t.iface = i
+	// The translator is asked about an address that an uplink has too.
+	for _, outside := range []bool{false, true} {
+		for _, i := range v.ifaces {
+			if i.Outside != outside {
+				continue
 			}
-			add(p.Addr(), t)
+			for _, p := range i.Addresses {
+				add(p.Addr(), &target{kind: local, gateway: !outside})
+			}
 		}
 	}
 }
