@@ -64,7 +64,17 @@ func editsOf(t reflect.Type, values map[string]any) ([]edit, error) {
 			return nil, fmt.Errorf("%s: set beside %s (want one of them)", dotted(a), dotted(b))
 		}
 	}
-	return edits, nil
+	return edits, legible(edits)
+}
+
+// legible refuses what no document may hold, such as lists in lists in lists.
+func legible(edits []edit) error {
+	texts := []string{flowText(newFields(edits, 0))}
+	for _, e := range edits {
+		texts = append(texts, e.drop...)
+	}
+	_, faults := syntax([]byte("v: " + flowList(texts)))
+	return faults.err()
 }
 
 // read takes in the value of the key with what stands behind it: nothing, + or -.

@@ -1,7 +1,13 @@
 package config_test
 
 import (
+	"encoding/json"
 	"net/netip"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"weft/config"
 )
@@ -9,6 +15,15 @@ import (
 // network edits the network of that name.
 func network(name string, v values) func(*config.Document) error {
 	return func(d *config.Document) error { return d.SetNetwork(name, v) }
+}
+
+// nested returns a list in a list, and so on.
+func nested(depth int) any {
+	var v any
+	for range depth {
+		v = []any{v}
+	}
+	return v
 }
 
 var gatewayEdits = []namedEdit{
@@ -85,5 +100,54 @@ var gatewayEdits = []namedEdit{
 	{"refused: twice the same port", network("default", values{"forwards+": values{"proto": "tcp", "port": 2222, "to": "192.168.150.9:22"}})},
 	{"refused: a key that is YAML", network("default", values{"dhcp.a: b, c": "x"})},
 	{"refused: an item that is YAML", network("default", values{"reach+": "dmz], x: [y"})},
+	{"refused: a control character", network("d\x00w", values{"dhcp.range": "\x00"})},
+	{"refused: lists in lists", network("default", values{"dhcp": nested(50)})},
+	{"refused: keys below keys", network("default", values{strings.Repeat("a.", 50): 1})},
 	{"refused: a value of no kind", network("default", values{"dhcp": values{"lease": func() {}}})},
+}
+
+// Whatever comes over the socket, an edit is done or refused, and touches its own
+// entry only.
+func FuzzSetNetwork(f *testing.F) {
+	text, err := os.ReadFile("testdata/edit/gateway.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range [][3]string{
+		{"default", "dhcp", `{"lease": "2h", "reservations": [{"mac": "52:54:00:00:00:01", "address": "192.168.150.9"}]}`},
+		{"default", "forwards-", `{"port": 2222}`},
+		{"default", "forwards+", `[{"proto": "tcp", "port": "22", "to": "192.168.150.9:22", "address": null}]`},
+		{"dmz", "dns.servers+", `"9.9.9.10"`},
+		{"flow", "nat.quota", `17`},
+		{"shared", "mtu", `9000.5`},
+		{"merged", "reach", `["dmz", true, 4, {"a b": [], "": {}}]`},
+		{"new", "subnets+", `["10.9.0.1/24"]`},
+		{"new", "dhcp.range", `"]}, x"`},
+		{"default", "dhcp", strings.Repeat("[", 50) + strings.Repeat("]", 50)},
+	} {
+		f.Add(seed[0], seed[1], []byte(seed[2]))
+	}
+	f.Fuzz(func(t *testing.T, name, key string, value []byte) {
+		var v any
+		if json.Unmarshal(value, &v) != nil {
+			return
+		}
+		d := mustDocument(t, string(text))
+		before := d.Config()
+		if err := d.SetNetwork(name, values{key: v}); err != nil {
+			faults(t, err)
+			if string(d.Bytes()) != string(text) || d.Config() != before {
+				t.Fatalf("failed and changed the document: %v", err)
+			}
+			return
+		}
+		if diff := cmp.Diff(mustParse(t, string(d.Bytes())), d.Config(), byValue); diff != "" {
+			t.Fatalf("Config disagrees with Bytes:\n%s", diff)
+		}
+		for i, was := range before.Networks {
+			if is := d.Config().Networks[i]; was.Name != name && !cmp.Equal(was, is, byValue) {
+				t.Fatalf("another network changed:\n%s", cmp.Diff(was, is, byValue))
+			}
+		}
+	})
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/token"
@@ -131,7 +133,8 @@ func fieldTexts(t reflect.Type, v reflect.Value) ([]field, error) {
 func quote(s string) string {
 	tokens := lexer.Tokenize(s)
 	plain := len(tokens) == 1 && tokens[0].Type == token.StringType && tokens[0].Value == s &&
-		!token.IsNeedQuoted(s) && !strings.ContainsAny(s, ",[]{}:#&*!|>'\"%@`\\ ")
+		!token.IsNeedQuoted(s) && !strings.ContainsAny(s, ",[]{}:#&*!|>'\"%@`\\ ") &&
+		utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 	if plain {
 		return s
 	}
