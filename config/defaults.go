@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -37,14 +38,14 @@ var (
 func (c *Config) setDefaults(b *binder) {
 	preset(b, "switch.stations", &c.Switch.Stations, DefaultStations)
 	preset(b, "switch.sessions", &c.Switch.Sessions, DefaultSessions)
-	free := DefaultSubnets // for the first NAT network that needs them
+	free := c.freeDefaults() // for the first NAT network that needs them
 	for i := range c.Networks {
 		n, at := &c.Networks[i], index("networks", i)
 		preset(b, at+".mode", &n.Mode, ModeNAT)
 		preset(b, at+".mtu", &n.MTU, DefaultMTU)
 		preset(b, at+".ageing", &n.Ageing, DefaultAgeing)
 		if n.Mode == ModeNAT && !b.given(at+".subnets") {
-			n.Subnets, free = slices.Clone(free), nil
+			n.Subnets, free = free, nil
 		}
 		if n.Mode.HasGateway() {
 			n.setGateway(b, at)
@@ -54,6 +55,19 @@ func (c *Config) setDefaults(b *binder) {
 	for i := range c.Ports {
 		c.Ports[i].setDefaults(b, index("ports", i), c.networkNamed(DefaultNetwork))
 	}
+}
+
+// freeDefaults returns the default subnets, none if the document gives some of them to a
+// network.
+func (c *Config) freeDefaults() []netip.Prefix {
+	for i := range c.Networks {
+		for _, p := range c.Networks[i].Subnets {
+			if subnetFault(p) == "" && slices.ContainsFunc(DefaultSubnets, p.Overlaps) {
+				return nil
+			}
+		}
+	}
+	return slices.Clone(DefaultSubnets)
 }
 
 func (c *Config) networkNamed(name string) bool {
