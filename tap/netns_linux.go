@@ -37,7 +37,7 @@ func openPlace(name string) (place, error) {
 
 // placeOf takes over ns.
 func placeOf(ns netns.NsHandle) (place, error) {
-	h, err := netlink.NewHandleAt(ns)
+	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		ns.Close()
 		return place{}, fmt.Errorf("enter namespace: %w: CAP_SYS_ADMIN is needed", err)

@@ -2,6 +2,7 @@ package tap
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"strconv"
@@ -61,13 +62,7 @@ func TestPortFree(t *testing.T) {
 	defer c.Close()
 	local := c.LocalAddr().(*net.TCPAddr).AddrPort()
 	taken(tcp, local.Port(), host4)
-	shared := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
-		return raw.Control(func(fd uintptr) {
-			must(t, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
-			must(t, unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
-		})
-	}}
-	s, err := shared.ListenPacket(context.Background(), "udp4", ":4003")
+	s, err := sharing.ListenPacket(context.Background(), "udp4", ":4003")
 	must(t, err)
 	defer s.Close()
 	taken(udp, 4003, host4)
@@ -77,6 +72,17 @@ func TestPortFree(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// sharing lets others bind its ports who let others likewise.
+var sharing = net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+	var failed error
+	err := raw.Control(func(fd uintptr) {
+		failed = errors.Join(
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1),
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
+	})
+	return errors.Join(err, failed)
+}}
 
 func listenTCP(t testing.TB, at string) net.Listener {
 	t.Helper()
