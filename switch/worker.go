@@ -77,14 +77,14 @@ func (w *worker) run() {
 	w.equip(frame.NewBufs(batch), frame.NewBufs(batch))
 	for !w.stop.Load() {
 		w.follow()
-		for _, place := range w.wait() {
+		ready := w.wait()
+		w.serveInjected() // before a later snapshot, which may have the port no more
+		for _, place := range ready {
 			w.follow()
 			if q := w.snap.polls[w.index][place]; q != nil {
 				w.serve(q)
 			}
 		}
-		w.follow()
-		w.serveInjected()
 	}
 }
 

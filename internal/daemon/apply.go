@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"weft/config"
+	"weft/service/forward"
 	"weft/tap"
 )
 
@@ -98,8 +99,7 @@ func (d *Daemon) doLocked(t *transaction, a Action) error {
 	case RaiseGateway:
 		return d.doRaiseGateway(t, a)
 	case SetForwards:
-		t.onRollback(func() error { return d.layer3.forwards.Set(listeners(a.OldForwards)) })
-		return d.layer3.forwards.Set(listeners(a.Forwards))
+		return d.doSetForwards(t, a)
 	case RemoveNetwork:
 		n := d.networks[a.Network.Name]
 		delete(d.networks, a.Network.Name)
@@ -189,6 +189,29 @@ func (d *Daemon) doRaiseGateway(t *transaction, a Action) error {
 		return err
 	})
 	return d.raiseGatewayLocked(n)
+}
+
+// doSetForwards takes the forwarded ports from the host. If some are taken already, the
+// others are had all the same, for who can go on with a part.
+func (d *Daemon) doSetForwards(t *transaction, a Action) error {
+	f := d.layer3.forwards
+	t.onRollback(func() error { return f.Set(listeners(a.OldForwards)) })
+	err := f.Set(listeners(a.Forwards))
+	if err != nil {
+		d.warn(f.Set(forward.Without(listeners(a.Forwards), err)), "forwarding a part failed", "host")
+	}
+	return err
+}
+
+// listeners are the forwards as the host's side of them wants them.
+func listeners(list []config.Forward) []forward.Forward {
+	var out []forward.Forward
+	for _, f := range list {
+		out = append(out, forward.Forward{
+			Protocol: protocolOf(f.Proto), Address: f.Address, First: f.Port.First, Last: f.Port.Last, To: f.To,
+		})
+	}
+	return out
 }
 
 func (d *Daemon) doAddNetwork(t *transaction, a Action) error {

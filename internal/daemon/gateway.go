@@ -131,9 +131,9 @@ func (d *Daemon) unplugGatewayLocked(n *network) (leftover, error) {
 		return nothing{}, nil
 	}
 	att := g.att
+	err := d.unserve(n, false) // the farewell needs the port
 	g.att = nil
-	d.unserve(n)
-	return att, errors.Join(d.sw.UpdateNetwork(n.fid, n.switchConfig()), d.sw.RemovePort(g.id))
+	return att, errors.Join(err, d.sw.UpdateNetwork(n.fid, n.switchConfig()), d.sw.RemovePort(g.id))
 }
 
 // closeGatewayLocked takes the gateway down. It stays wanted.
@@ -159,8 +159,7 @@ func (d *Daemon) leaveGatewaysLocked() error {
 	var errs []error
 	for _, n := range d.networks {
 		if n.gateway != nil && n.gateway.att != nil {
-			d.unserve(n)
-			errs = append(errs, n.gateway.att.Release())
+			errs = append(errs, d.unserve(n, true), n.gateway.att.Release())
 		}
 	}
 	return errors.Join(errs...)

@@ -354,7 +354,7 @@ func start(t *testing.T, k *memKernel, text string) *Daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := newDaemon(doc, Options{Log: zaptest.NewLogger(t, zaptest.Level(levelOfTests))}, k)
+	d, err := newDaemon(doc, Options{StateDir: t.TempDir(), Log: zaptest.NewLogger(t, zaptest.Level(levelOfTests))}, k)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"weft/config"
 	"weft/frame"
@@ -81,10 +80,10 @@ func (d *Daemon) Leases(network string) ([]api.Lease, error) {
 	list := []api.Lease{}
 	for _, c := range d.cfg.Networks {
 		n := d.networks[c.Name]
-		if n.gateway == nil || n.gateway.book == nil || network != "" && c.Name != network {
+		if n.gateway == nil || n.gateway.server == nil || network != "" && c.Name != network {
 			continue
 		}
-		for _, l := range n.gateway.book.List() {
+		for _, l := range n.gateway.server.Leases() {
 			list = append(list, leaseAnswer(c.Name, l))
 		}
 	}
@@ -107,10 +106,10 @@ func (d *Daemon) ReleaseLease(network string, a netip.Addr) error {
 	if n == nil {
 		return fmt.Errorf("network %q: %w", network, control.ErrNotFound)
 	}
-	if n.gateway == nil || n.gateway.book == nil {
+	if n.gateway == nil || n.gateway.server == nil {
 		return fmt.Errorf("network %s serves no DHCP: %w", network, control.ErrConflict)
 	}
-	if err := n.gateway.book.Release(time.Now(), a); err != nil {
+	if err := n.gateway.server.Release(a); err != nil {
 		return fmt.Errorf("%s: %w: %w", a, err, control.ErrNotFound)
 	}
 	return nil

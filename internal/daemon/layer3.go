@@ -39,6 +39,8 @@ type layer3 struct {
 	links     atomic.Pointer[links]
 	local     atomic.Pointer[map[netip.Addr]struct{}] // addresses of the host
 
+	portNames atomic.Pointer[map[frame.PortID]string]
+
 	numbers   map[string]uint16 // realms and pools, by what they are for; they never change
 	view      route.View        // as last set
 	settings  nat.Settings      // as last set
@@ -72,6 +74,7 @@ func newLayer3(d *Daemon, sessions int) (*layer3, error) {
 	}
 	l := &layer3{claims: c, neighbors: map[neighborKey]rtnl.Neighbor{}, numbers: map[string]uint16{}}
 	l.links.Store(&links{})
+	l.portNames.Store(&map[frame.PortID]string{})
 	l.local.Store(&map[netip.Addr]struct{}{})
 	l.table = nat.New(nat.Config{
 		Capacity: sessions, Host: natHost{c, d.kernel.PortFree}, Emit: d.sw.Inject,
@@ -192,6 +195,13 @@ func (d *Daemon) waysLocked() []string {
 // what does not work stands in the state of its network.
 func (d *Daemon) routeLocked() {
 	l := d.layer3
+	names := map[frame.PortID]string{}
+	for _, p := range d.ports {
+		if p.att != nil {
+			names[p.id] = p.cfg.Name
+		}
+	}
+	l.portNames.Store(&names)
 	ways := d.waysLocked()
 	d.keepSegmentsLocked(ways)
 	d.setUplinkRolesLocked(ways)

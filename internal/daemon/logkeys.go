@@ -9,4 +9,8 @@ const (
 	keyState   = "state"
 	keyAction  = "action"
 	keyReason  = "reason"
+	keyMAC     = "mac"
+	keyNote    = "note"
+
+	keyAddresses = "addresses"
 )

@@ -161,10 +161,13 @@ func (p *planner) forwards(old, new *config.Config) {
 	}
 }
 
+// forwardsOf returns the forwards that take ports of the host.
 func forwardsOf(c *config.Config) []config.Forward {
 	var list []config.Forward
 	for _, n := range c.Networks {
-		list = append(list, n.Forwards...)
+		if len(n.NAT.Addresses) == 0 {
+			list = append(list, n.Forwards...)
+		}
 	}
 	return list
 }

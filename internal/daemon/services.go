@@ -1,14 +1,18 @@
 package daemon
 
 import (
+	"context"
+	"errors"
 	"net/netip"
+	"sync"
 	"time"
 
-	"weft/config"
+	"go.uber.org/zap"
+
 	"weft/frame"
 	"weft/isolate"
 	"weft/route"
-	"weft/service/forward"
+	"weft/service"
 	"weft/service/lease"
 	vswitch "weft/switch"
 	"weft/tap"
@@ -19,7 +23,8 @@ import (
 type services struct {
 	guard    *isolate.Guard
 	listener *route.Listener
-	book     *lease.Book // nil: no DHCP
+	server   *service.Server
+	end      func() // ends server, and returns when it has
 }
 
 // stages returns what the network's frames pass before they are relayed, in this order.
@@ -35,7 +40,8 @@ func (n *network) stages() []vswitch.Stage {
 	}
 	return append(list,
 		stage{n.gateway.guard, vswitch.ScopePacket},    // nobody plays the gateway, before anything believes him
-		stage{n.gateway.listener, vswitch.ScopePacket}, // what stations tell of their addresses
+		stage{n.gateway.server, vswitch.ScopePacket},   // takes what is for DHCP and asks for routers
+		stage{n.gateway.listener, vswitch.ScopePacket}, // hears what stations tell of their addresses
 	)
 }
 
@@ -59,27 +65,97 @@ func (d *Daemon) serveLocked(n *network) error {
 		c.Gateway = append(c.Gateway, s.Addr())
 	}
 	if g.guard == nil {
-		g.services = services{guard: isolate.NewGuard(c), listener: d.layer3.router.Listener(g.id)}
-	} else {
-		g.guard.Set(c)
+		server, err := service.New(d.serverConfig(n))
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan struct{})
+		go func() { defer close(ended); server.Run(ctx) }()
+		g.services = services{
+			guard: isolate.NewGuard(c), listener: d.layer3.router.Listener(g.id), server: server,
+			end: func() { cancel(); <-ended },
+		}
 	}
-	return d.sw.UpdateNetwork(n.fid, n.switchConfig())
+	g.guard.Set(c)
+	return errors.Join(g.server.Set(d.served(n)), d.sw.UpdateNetwork(n.fid, n.switchConfig()))
 }
 
-// unserve ends what is served at the gateway.
-func (d *Daemon) unserve(n *network) {
+// serverConfig is what stays the same as long as the gateway stands.
+func (d *Daemon) serverConfig(n *network) service.Config {
+	id, l := n.gateway.id, d.layer3
+	var mu sync.Mutex
+	buf := frame.NewBufs(1)[0]
+	return service.Config{
+		Network: n.cfg.Name, State: d.opts.StateDir,
+		Send: func(p []byte) {
+			mu.Lock()
+			defer mu.Unlock()
+			buf.SetBytes(p)
+			d.sw.Inject(id, buf) // a full queue loses an answer, and the guest asks again
+		},
+		PortName: func(p frame.PortID) string { return (*l.portNames.Load())[p] },
+		Probe:    func(a netip.Addr, asking frame.MAC) bool { return l.usedByOther(id, a, asking, d.sw.Now()) },
+		Report:   func(e service.Event) { d.report(n.cfg.Name, e) },
+	}
+}
+
+// served is what the gateway serves its guests.
+func (d *Daemon) served(n *network) service.Settings {
+	c := n.cfg
+	s := service.Settings{
+		MAC: n.gateway.att.MAC(), LinkLocal: tap.GatewayLinkLocal.Addr(), Subnets: c.Subnets, MTU: c.MTU, Outside: true,
+		DHCPv4: c.DHCP.Enabled && c.DHCP.Range.IsValid(), DHCPv6: c.DHCP.Enabled, Advertise: c.DHCP.Enabled, DNS: c.DNS.Enabled,
+		Quota: c.DHCP.Quota, Lease: time.Duration(c.DHCP.Lease), Domain: c.DNS.Domain, Servers: c.DNS.Servers,
+	}
+	if c.DHCP.Range.IsValid() {
+		s.Ranges = []lease.Range{{First: c.DHCP.Range.First, Last: c.DHCP.Range.Last}}
+	}
+	for _, r := range c.DHCP.Reservations {
+		s.Reservations = append(s.Reservations, lease.Reservation(r))
+	}
+	for _, r := range c.Routes {
+		s.Clients = append(s.Clients, r.To)
+	}
+	return s
+}
+
+// report tells the operator of what happened to a service. Guests cause most of it, at
+// will, so that is for who looks for it.
+func (d *Daemon) report(network string, e service.Event) {
+	fields := []zap.Field{
+		zap.String(keyNetwork, network), zap.String(keyPort, e.Port), zap.Stringer(keyMAC, e.MAC),
+		zap.Stringers(keyAddresses, e.Addresses), zap.String(keyNote, e.Note), zap.Error(e.Err),
+	}
+	if e.Port == "" && e.Err != nil {
+		d.log.Warn(e.What, fields...)
+		return
+	}
+	d.log.Debug(e.What, fields...)
+}
+
+// usedByOther reports whether the router knows the address as another station's.
+func (l *layer3) usedByOther(at frame.PortID, a netip.Addr, asking frame.MAC, now time.Duration) bool {
+	for _, n := range l.router.Neighbors(now) {
+		if n.At == at && n.Addr == a {
+			return n.MAC != 0 && n.MAC != asking && n.State == "reachable"
+		}
+	}
+	return false
+}
+
+// unserve ends what is served at the gateway. Guests are told, unless it comes back soon.
+func (d *Daemon) unserve(n *network, soon bool) error {
+	s := n.gateway.services
 	n.gateway.services = services{}
-}
-
-// listeners are the forwards as the host's side of them wants them.
-func listeners(list []config.Forward) []forward.Forward {
-	var out []forward.Forward
-	for _, f := range list {
-		out = append(out, forward.Forward{
-			Protocol: protocolOf(f.Proto), Address: f.Address, First: f.Port.First, Last: f.Port.Last, To: f.To,
-		})
+	if s.server == nil {
+		return nil
 	}
-	return out
+	s.end()
+	if !soon {
+		s.server.Farewell()
+	}
+	return s.server.Close()
 }
 
 // isLocal reports whether an address is the host's. It is asked from any goroutine.
