@@ -96,7 +96,7 @@ func (e *edit) read(t reflect.Type, suffix string, v any) (err error) {
 	case suffix == "-":
 		e.drop = items
 	default:
-		return fmt.Errorf("want + or - behind the key")
+		return errors.New("want + or - behind the key")
 	}
 	return nil
 }
@@ -228,7 +228,7 @@ func setChanges(mv *ast.MappingValueNode, path []string, text string) []change {
 // force.
 func listChanges(at string, mv *ast.MappingValueNode, inForce reflect.Value, e edit) ([]change, error) {
 	if !inForce.IsValid() || inForce.Kind() != reflect.Slice {
-		return nil, fmt.Errorf("no list (want it without + or -)")
+		return nil, errors.New("no list (want it without + or -)")
 	}
 	gone, err := matching(at, inForce, e.drop)
 	if err != nil {
