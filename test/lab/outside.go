@@ -64,6 +64,9 @@ func (l *Lab) Outside(hv *NS, nic string) *Outside {
 		o.Router.Addresses("wan", f.Prefix(f.Router))
 		o.Router.Addresses("lan", f.Prefix(f.Behind))
 		o.Server.Addresses("eth0", f.Prefix(f.Server), f.Prefix(f.Second))
+		if f.Version == "-6" { // the server asks from its first address
+			o.Server.Run("ip addr change %s dev eth0 preferred_lft 0", f.Prefix(f.Second))
+		}
 		hv.Run("ip route add %s via %s", f.anywhere, f.Router)
 		o.Server.Run("ip route add %s via %s", f.anywhere, f.Behind)
 	}

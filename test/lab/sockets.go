@@ -48,16 +48,24 @@ func (n *NS) MustDial(network, remote string) net.Conn {
 // Listen takes TCP connections in the namespace until the test ends.
 func (n *NS) Listen(addr string) net.Listener {
 	n.lab.Helper()
-	var l net.Listener
-	err := n.Do(func() (err error) {
-		l, err = new(net.ListenConfig).Listen(n.lab.Context(), "tcp", addr)
-		return err
-	})
+	l, err := n.TryListen(addr)
 	if err != nil {
 		n.lab.Fatalf("%s: %v", n.Name, err)
 	}
-	n.lab.Cleanup(func() { _ = l.Close() })
 	return l
+}
+
+// TryListen listens where that may be refused.
+func (n *NS) TryListen(addr string) (l net.Listener, err error) {
+	n.lab.Helper()
+	err = n.Do(func() error {
+		l, err = new(net.ListenConfig).Listen(n.lab.Context(), "tcp", addr)
+		return err
+	})
+	if err == nil {
+		n.lab.Cleanup(func() { _ = l.Close() })
+	}
+	return l, err
 }
 
 // ListenUDP opens a UDP socket in the namespace until the test ends.
