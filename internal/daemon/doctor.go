@@ -25,11 +25,18 @@ func (d *Daemon) Doctor() []api.Finding {
 	list := hostFindings()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if len(d.waysLocked()) > 0 {
+		list = append(list, d.layer3Findings()...)
+	}
 	for _, c := range d.cfg.Ports {
 		list = append(list, d.portFindings(d.ports[c.Name])...)
 	}
 	for _, c := range d.cfg.Networks {
-		list = append(list, d.networkFindings(d.networks[c.Name])...)
+		n := d.networks[c.Name]
+		list = append(list, d.networkFindings(n)...)
+		if n.gateway != nil {
+			list = append(list, d.gatewayFindings(n)...)
+		}
 	}
 	if !slices.ContainsFunc(list, func(f api.Finding) bool { return f.Severity != sevOK }) {
 		list = append(list, api.Finding{Severity: sevOK, Subject: "weft", Text: "nothing to report"})
@@ -146,6 +153,8 @@ func (d *Daemon) dropFindings(subject string, id frame.PortID) []api.Finding {
 	for _, r := range []frame.Reason{
 		frame.DropRunt, frame.DropOversize, frame.DropBadOffload, frame.DropBadSource,
 		frame.DropSpoofedStatic, frame.DropQueueFull, frame.DropDeviceError, frame.DropTinySegments,
+		frame.DropSpoofedGateway, frame.DropRogueDHCP, frame.DropRogueRA, frame.DropServiceBusy,
+		frame.DropNATNoPort, frame.DropNATFull, frame.DropNATQuota, frame.DropBadFragment,
 	} {
 		if n := c.Drops[r]; n > 0 {
 			list = append(list, api.Finding{

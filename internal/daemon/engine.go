@@ -161,12 +161,33 @@ func (d *Daemon) Status() api.Status {
 		}
 	}
 	for _, n := range d.networks {
-		if len(n.uplinks) > 0 && !slices.ContainsFunc(n.uplinks, func(u *nic) bool { return u.active }) {
-			_, detail := n.uplinks[0].wireStatus()
+		if detail := d.shutInLocked(n); detail != "" {
 			s.Warnings = append(s.Warnings, fmt.Sprintf("network %s has no way outside: %s", n.cfg.Name, detail))
 		}
 	}
 	return s
+}
+
+// shutInLocked says why nothing of a network reaches the outside that should; "" if
+// something does.
+func (d *Daemon) shutInLocked(n *network) string {
+	uplinks := n.uplinks
+	if n.gateway != nil && n.gateway.att != nil {
+		ways := d.layer3.ways(n.cfg)
+		if len(ways) == 0 {
+			return "the host has no default route"
+		}
+		for _, nic := range ways {
+			if u := d.uplinkLocked(nic); u != nil {
+				uplinks = append(uplinks, u)
+			}
+		}
+	}
+	if len(uplinks) == 0 || slices.ContainsFunc(uplinks, func(u *nic) bool { return u.active }) {
+		return ""
+	}
+	_, detail := uplinks[0].wireStatus()
+	return detail
 }
 
 // Networks implements control.Engine.

@@ -41,13 +41,14 @@ type layer3 struct {
 
 	portNames atomic.Pointer[map[frame.PortID]string]
 
-	numbers   map[string]uint16 // realms and pools, by what they are for; they never change
-	view      route.View        // as last set
-	settings  nat.Settings      // as last set
-	owned     []netip.Prefix    // as last told to the kernel
-	forwarded []endpoint        // likewise
-	restore   func() error      // gives the reserved ports back; nil: none are reserved
-	reserved  config.PortRange
+	numbers    map[string]uint16 // realms and pools, by what they are for; they never change
+	view       route.View        // as last set
+	settings   nat.Settings      // as last set
+	owned      []netip.Prefix    // as last told to the kernel
+	forwarded  []endpoint        // likewise
+	restore    func() error      // gives the reserved ports back; nil: none are reserved
+	unreserved error             // why none could be
+	reserved   config.PortRange
 }
 
 type neighborKey struct {

@@ -140,13 +140,12 @@ func (d *Daemon) reservePortsLocked() {
 		d.warn(l.restore(), "giving back reserved ports failed", "host")
 		l.restore = nil
 	}
-	l.reserved = want
+	l.reserved, l.unreserved = want, nil
 	if want == (config.PortRange{}) {
 		return
 	}
-	var err error
-	l.restore, err = d.kernel.ReservePorts(want.First, want.Last)
-	d.warn(err, "reserving ports failed: connections of the host and of guests may choose the same port", "host")
+	l.restore, l.unreserved = d.kernel.ReservePorts(want.First, want.Last)
+	d.warn(l.unreserved, "reserving ports failed: connections of the host and of guests may choose the same port", "host")
 }
 
 // An endpoint is what a forward claims.
