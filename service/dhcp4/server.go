@@ -4,7 +4,10 @@ package dhcp4
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"weft/frame"
@@ -16,27 +19,6 @@ const (
 	ServerPort = 67
 	ClientPort = 68
 )
-
-// Settings say what clients are told.
-type Settings struct {
-	MAC     frame.MAC     // of the gateway: where replies come from
-	Server  netip.Prefix  // the gateway's address and its subnet
-	Routers []netip.Addr  // default: the server
-	DNS     []netip.Addr  // none: no option
-	NTP     []netip.Addr  // none: no option
-	Domain  string        // empty: no option
-	Search  []string      // domains; none: no option
-	MTU     int           // zero: no option
-	Routes  []Route       // beside the default route, which is added
-	Lease   time.Duration // at most so long; zero: one hour
-	Relays  []netip.Addr  // relay agents that may ask for others; from all else relayed messages are dropped
-}
-
-// A Route is a static route told to clients (RFC 3442).
-type Route struct {
-	To  netip.Prefix
-	Via netip.Addr
-}
 
 // Config of a Server.
 type Config struct {
@@ -59,6 +41,13 @@ type Reply struct {
 	Note  string      // what an operator may want to know: why NAK, who declined; empty: nothing
 }
 
+// Why a datagram is not answered. Beside these there are lease's errors, and those of
+// the disk that leases are kept on.
+var (
+	ErrMalformed = errors.New("not a DHCP message of a client")
+	ErrIgnored   = errors.New("not answered")
+)
+
 // Counters count messages by what was done.
 type Counters struct {
 	Discover, Request, Decline, Release, Inform uint64 // received and well-formed
@@ -70,18 +59,56 @@ type Counters struct {
 }
 
 // A Server answers the clients of one network. All methods may be called at once.
-type Server struct{}
+type Server struct {
+	c        Config
+	settings atomic.Pointer[Settings] // nil: silent
+
+	mu    sync.Mutex
+	count Counters // guarded by mu
+}
 
 // New makes a server that is silent until Set.
-func New(c Config) *Server { return &Server{} }
+func New(c Config) *Server { return &Server{c: c} }
 
-// Set changes what clients are told from now on.
-func (s *Server) Set(v Settings) error { return nil }
-
-// Handle answers one datagram. An error says why it is not answered.
-func (s *Server) Handle(now time.Time, q Request) (Reply, error) {
-	return Reply{}, errors.ErrUnsupported
+// Set changes what clients are told from now on. All faults are told, and nothing is
+// changed if there is one.
+func (s *Server) Set(v Settings) error {
+	if err := v.check(); err != nil {
+		return fmt.Errorf("DHCPv4: %w", err)
+	}
+	v = v.withDefaults()
+	s.settings.Store(&v)
+	return nil
 }
 
 // Counters returns what was counted so far.
-func (s *Server) Counters() Counters { return Counters{} }
+func (s *Server) Counters() Counters {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count
+}
+
+func (s *Server) add(counter *uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*counter++
+}
+
+// Handle answers one datagram. An error says why it is not answered.
+func (s *Server) Handle(now time.Time, q Request) (Reply, error) {
+	r, err := s.handle(now, q)
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrMalformed):
+		s.add(&s.count.Malformed)
+	case errors.Is(err, ErrIgnored):
+		s.add(&s.count.Ignored)
+	case errors.Is(err, lease.ErrExhausted):
+		s.add(&s.count.Exhausted)
+	case errors.Is(err, lease.ErrQuota), errors.Is(err, lease.ErrPace):
+		s.add(&s.count.Quota)
+	default:
+		s.add(&s.count.Failed)
+	}
+	return r, err
+}
