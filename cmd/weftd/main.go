@@ -47,7 +47,7 @@ func main() {
 	case *check:
 		_, err = config.Load(*path)
 	case *cleanup:
-		err = weft.Cleanup(os.Stdout)
+		err = weft.Cleanup(os.Stdout, filepath.Dir(*socket))
 	default:
 		err = run(weft.Options{
 			Version: version, ConfigPath: *path, StateDir: *state,

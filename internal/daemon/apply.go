@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"weft/config"
-	"weft/service/forward"
 	"weft/tap"
 )
 
@@ -191,27 +190,9 @@ func (d *Daemon) doRaiseGateway(t *transaction, a Action) error {
 	return d.raiseGatewayLocked(n)
 }
 
-// doSetForwards takes the forwarded ports from the host. If some are taken already, the
-// others are had all the same, for who can go on with a part.
 func (d *Daemon) doSetForwards(t *transaction, a Action) error {
-	f := d.layer3.forwards
-	t.onRollback(func() error { return f.Set(listeners(a.OldForwards)) })
-	err := f.Set(listeners(a.Forwards))
-	if err != nil {
-		d.warn(f.Set(forward.Without(listeners(a.Forwards), err)), "forwarding a part failed", "host")
-	}
-	return err
-}
-
-// listeners are the forwards as the host's side of them wants them.
-func listeners(list []config.Forward) []forward.Forward {
-	var out []forward.Forward
-	for _, f := range list {
-		out = append(out, forward.Forward{
-			Protocol: protocolOf(f.Proto), Address: f.Address, First: f.Port.First, Last: f.Port.Last, To: f.To,
-		})
-	}
-	return out
+	t.onRollback(func() error { return d.setForwardsLocked(a.OldForwards) })
+	return d.setForwardsLocked(a.Forwards)
 }
 
 func (d *Daemon) doAddNetwork(t *transaction, a Action) error {

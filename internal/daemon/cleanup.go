@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -8,11 +9,16 @@ import (
 )
 
 // Cleanup removes everything that an earlier weftd left in the kernel of this
-// network namespace, and tells w, one line each. What a running one holds stays.
-func Cleanup(w io.Writer) error {
+// network namespace, and tells w, one line each. What a running one holds stays. Which
+// ports were reserved stands in runDir.
+func Cleanup(w io.Writer, runDir string) error {
 	removed, err := new(realKernel).Sweep(func(string, tap.Use) bool { return false })
 	for _, line := range removed {
 		fmt.Fprintln(w, "removed", line)
 	}
-	return err
+	ports := tap.RestorePorts(runDir)
+	if errors.Is(ports, tap.ErrBusy) {
+		ports = nil
+	}
+	return errors.Join(err, ports)
 }

@@ -52,6 +52,9 @@ func (d *Daemon) layer3Findings() []api.Finding {
 			Severity: sevWarning, Subject: "host", Text: fmt.Sprintf("guests' packets do not follow the host's rule %q: weft goes by the main table alone", r.Text),
 		})
 	}
+	if l.clash != nil {
+		list = append(list, api.Finding{Severity: sevError, Subject: "host", Text: "forwards that do not work: " + l.clash.Error()})
+	}
 	if l.unreserved != nil {
 		list = append(list, api.Finding{
 			Severity: sevWarning, Subject: "host", Text: "connections of the host and of guests may choose the same port: " + l.unreserved.Error(),

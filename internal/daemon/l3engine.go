@@ -165,7 +165,7 @@ func (d *Daemon) gatewayAnswerLocked(a *api.Network, n *network) {
 		a.Domain = n.cfg.DNS.Domain
 	}
 	for _, f := range n.cfg.Forwards {
-		a.Forwards = append(a.Forwards, api.Forward{Protocol: string(f.Proto), Port: f.Port.String(), To: f.To, Address: f.Address})
+		a.Forwards = append(a.Forwards, d.layer3.forwardAnswer(n.cfg, f))
 	}
 	for _, nic := range d.layer3.ways(n.cfg) {
 		u := d.uplinkLocked(nic)

@@ -33,6 +33,7 @@ type layer3 struct {
 	table    *nat.Table
 	claims   claims
 	forwards *forward.Forwarder // the host's side of all networks' forwards
+	clash    error              // of forwards with sockets of the host
 
 	host      rtnl.Host // what the kernel was last told to know
 	neighbors map[neighborKey]rtnl.Neighbor

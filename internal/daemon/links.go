@@ -112,6 +112,7 @@ func (d *Daemon) repair() {
 			d.retried(d.attachLocked(p), p.cfg.Name)
 		}
 	}
+	d.retryForwardsLocked()
 	for _, n := range d.networks {
 		if n.gateway != nil && n.gateway.att == nil {
 			d.retried(d.openGatewayLocked(n), n.cfg.Name)

@@ -75,7 +75,7 @@ func (d *Daemon) policyLocked(n *network) nat.Policy {
 			TCPTransitory: time.Duration(c.TCPTransitory), TCPClosing: time.Duration(c.TCPClosing),
 		},
 	}
-	for _, f := range n.cfg.Forwards {
+	for _, f := range d.layer3.inForce(n.cfg) {
 		for _, pool := range d.poolsLocked(n) {
 			p.Forwards = append(p.Forwards, nat.Forward{
 				Protocol: protocolOf(f.Proto), Pool: pool, Address: f.Address,
@@ -187,7 +187,7 @@ func (d *Daemon) forwardedLocked(n *network) []endpoint {
 		if !c.Shared {
 			continue
 		}
-		for _, f := range n.cfg.Forwards {
+		for _, f := range d.layer3.inForce(n.cfg) {
 			for _, a := range c.Addresses {
 				if a.Is4() != f.To.Addr().Is4() || f.Address.IsValid() && f.Address != a {
 					continue
