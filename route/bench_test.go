@@ -1,6 +1,7 @@
 package route_test
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -23,8 +24,8 @@ func (identity) Hairpin(time.Duration, *frame.Buf, uint16) (bool, frame.Reason) 
 const benchBatch = 64
 
 // flows returns a router that knows its neighbors and has n more routes, and a batch of
-// frames from the guest of A, which Route turns around.
-func flows(tb testing.TB, w family, to frametest.End, n int) (*rig, []*frame.Buf, []byte) {
+// frames from the guest of A, with their headers: of one flow, or each of another.
+func flows(tb testing.TB, w family, to frametest.End, n int, one bool) (*rig, []*frame.Buf, [][]byte) {
 	r := newRig(tb, func(v *route.View) {
 		for k := range n {
 			p := prefix(fmt.Sprintf("100.%d.%d.0/24", 64+k/256%64, k%256))
@@ -37,18 +38,22 @@ func flows(tb testing.TB, w family, to frametest.End, n int) (*rig, []*frame.Buf
 	r.Router = route.New(route.Config{Translator: identity{}, Inject: func(frame.PortID, *frame.Buf) bool { return true }})
 	r.set()
 	r.meet()
-	p := frametest.UDP(w.guest, towards(to, macA), frametest.Payload(64))
-	bufs := frame.NewBufs(benchBatch)
-	for _, b := range bufs {
-		b.SetBytes(p)
+	bufs, headers := frame.NewBufs(benchBatch), make([][]byte, benchBatch)
+	for k, b := range bufs {
+		if !one {
+			to.Addr = to.Addr.Next()
+			r.hear(guestBPort, to, w.gatewayB)
+		}
+		b.SetBytes(frametest.UDP(w.guest, towards(to, macA), frametest.Payload(64)))
+		headers[k] = bytes.Clone(b.Bytes()[:54])
 	}
-	return r, bufs, p[:54]
+	return r, bufs, headers
 }
 
 // again makes the routed frames what they were.
-func again(bufs []*frame.Buf, header []byte) {
-	for _, b := range bufs {
-		copy(b.Bytes(), header)
+func again(bufs []*frame.Buf, headers [][]byte) {
+	for k, b := range bufs {
+		copy(b.Bytes(), headers[k])
 		b.In, b.Out = guestPort, portA
 	}
 }
@@ -58,16 +63,20 @@ func BenchmarkRoute(b *testing.B) {
 		for name, c := range map[string]struct {
 			to     frametest.End
 			routes int
+			one    bool
 		}{
-			"to another network":         {w.guestB, 0},
-			"to the outside":             {w.remote, 0},
-			"to the outside 1000 routes": {w.remote, 1000},
+			"to another network":           {w.guestB, 0, true},
+			"to the outside":               {w.remote, 0, true},
+			"to the outside, 1000 routes":  {w.remote, 1000, true},
+			"64 flows, to another network": {w.guestB, 0, false},
+			"64 flows, to the outside":     {w.remote, 0, false},
+			"64 flows, 1000 routes":        {w.remote, 1000, false},
 		} {
 			b.Run(w.name+"/"+name, func(b *testing.B) {
-				r, bufs, header := flows(b, w, c.to, c.routes)
+				r, bufs, headers := flows(b, w, c.to, c.routes, c.one)
 				b.ReportAllocs()
 				for k := 0; k < b.N; k += benchBatch {
-					again(bufs, header)
+					again(bufs, headers)
 					r.Route(r.now, bufs)
 				}
 				if bufs[0].In == guestPort || bufs[0].Reason() != 0 {
@@ -80,15 +89,15 @@ func BenchmarkRoute(b *testing.B) {
 
 // BenchmarkAgain is what the other benchmark costs by itself.
 func BenchmarkAgain(b *testing.B) {
-	_, bufs, header := flows(b, ipv4, ipv4.guestB, 0)
+	_, bufs, headers := flows(b, ipv4, ipv4.guestB, 0, true)
 	for k := 0; k < b.N; k += benchBatch {
-		again(bufs, header)
+		again(bufs, headers)
 	}
 }
 
 // BenchmarkRouteOnManyWorkers shows whether look-ups of one neighbor disturb each other.
 func BenchmarkRouteOnManyWorkers(b *testing.B) {
-	r, _, _ := flows(b, ipv4, ipv4.guestB, 0)
+	r, _, headers := flows(b, ipv4, ipv4.guestB, 0, true)
 	p := frametest.UDP(ipv4.guest, towards(ipv4.guestB, macA), frametest.Payload(64))
 	b.RunParallel(func(pb *testing.PB) {
 		bufs := frame.NewBufs(benchBatch)
@@ -97,7 +106,7 @@ func BenchmarkRouteOnManyWorkers(b *testing.B) {
 		}
 		for k := 0; pb.Next(); k++ {
 			if k%benchBatch == 0 {
-				again(bufs, p[:54])
+				again(bufs, headers)
 				r.Route(r.now, bufs)
 			}
 		}
@@ -126,7 +135,7 @@ func TestRouteAllocatesNothing(t *testing.T) {
 			"an answer":  {guestPort, answer(w, w.guest, portA, w.asksA)},
 			"no session": {wirePort, frametest.UDP(w.remote, towards(at(w.external), macU), nil)},
 		} {
-			r, bufs, _ := flows(t, w, w.remote, 0)
+			r, bufs, _ := flows(t, w, w.remote, 0, true)
 			narrow(1400)(&r.view)
 			r.set()
 			b := bufs[:1]
@@ -138,7 +147,7 @@ func TestRouteAllocatesNothing(t *testing.T) {
 				t.Errorf("%s: %v allocations", name, n)
 			}
 		}
-		r, bufs, _ := flows(t, w, w.remote, 0)
+		r, bufs, _ := flows(t, w, w.remote, 0, true)
 		proxy, listener := r.Proxy(portU), r.Listener(portA)
 		p, q := w.asking(w.external, 0), w.asking(w.guest.Addr, 0)
 		if n := testing.AllocsPerRun(100, func() {

@@ -29,30 +29,16 @@ func (t *turn) route(b *frame.Buf) {
 
 // routePacket decides on a frame with a sound packet.
 func (t *turn) routePacket(b *frame.Buf) {
-	src, dst := addresses(b)
-	switch j := t.v.judge(t.in, src, dst); j.verdict {
+	switch j := t.judge(b); j.verdict {
 	case leave:
 		t.hearNeighbor(b)
 	case drop:
 		t.refuse(b, j.reason, 0)
 	case forward:
-		t.forward(b, j.target, false)
+		t.forward(b, j.target, t.memo.dst)
 	case translate:
-		if hops(b) <= 1 || b.PacketLen() > t.v.minMTU {
-			t.translateOrRefuse(b, j.reason)
-		} else if d := t.translate(b, j.reason); d != nil {
-			t.forward(b, d, true)
-		}
+		t.routeTranslated(b, j.reason)
 	}
-}
-
-// addresses returns source and destination of the packet.
-func addresses(b *frame.Buf) (src, dst netip.Addr) {
-	p := b.Bytes()[b.Layers.L3:]
-	if b.Layers.Version == 4 {
-		return frame.IPv4(p).Src(), frame.IPv4(p).Dst()
-	}
-	return frame.IPv6(p).Src(), frame.IPv6(p).Dst()
 }
 
 // hops returns the packet's time to live or hop limit.
@@ -89,17 +75,25 @@ func (t *turn) translate(b *frame.Buf, none frame.Reason) *target {
 		return nil
 	}
 	_, dst := addresses(b)
-	j := t.v.judgeTranslated(dst)
-	if j.verdict != forward {
-		b.Drop(j.reason)
-		return nil
+	d := t.behind(dst)
+	if d == nil {
+		b.Drop(frame.DropNoRoute)
 	}
-	return j.target
+	return d
 }
 
-// translateOrRefuse is translate and forward for a packet that may turn out to be at
-// the end of its hops, or too long, for the host that it is translated to. The error is
-// to quote what was sent, so that is kept.
+// routeTranslated sends the packet to whom the translator says.
+func (t *turn) routeTranslated(b *frame.Buf, none frame.Reason) {
+	if hops(b) <= 1 || b.PacketLen() > t.v.minMTU {
+		t.translateOrRefuse(b, none)
+	} else if d := t.translate(b, none); d != nil {
+		t.forwardTranslated(b, d)
+	}
+}
+
+// translateOrRefuse is routeTranslated for a packet that may turn out to be at the end
+// of its hops, or too long, for the host that it is translated to. The error is to quote
+// what was sent, so that is kept.
 func (t *turn) translateOrRefuse(b *frame.Buf, none frame.Reason) {
 	var sent [frame.EthernetLen + maxQuoted]byte
 	n := copy(sent[:], b.Bytes())
@@ -113,7 +107,7 @@ func (t *turn) translateOrRefuse(b *frame.Buf, none frame.Reason) {
 		t.refuse(b, why, d.iface.MTU)
 		return
 	}
-	t.forward(b, d, true)
+	t.forwardTranslated(b, d)
 }
 
 // obstacle returns what keeps the packet from a link with the given MTU, or zero.
@@ -127,46 +121,49 @@ func obstacle(b *frame.Buf, mtu int) frame.Reason {
 	return 0
 }
 
-// forward sends the packet to its target. If it has been translated, its sender knows
-// it by other addresses and is told of nothing.
-func (t *turn) forward(b *frame.Buf, d *target, translated bool) {
-	out, cause := d.iface, b.In
+// forward sends the packet to its destination, which is d.
+func (t *turn) forward(b *frame.Buf, d *target, dst netip.Addr) {
+	out := d.iface
 	if why := obstacle(b, out.MTU); why != 0 {
 		t.refuse(b, why, out.MTU)
 		return
 	}
-	_, dst := addresses(b)
 	hop := d.next(dst)
-	if translated {
-		t.ready(b, out)
-	}
-	mac := t.r.neighbors.lookup(t.now, out.Port, hop)
+	mac := t.known(out, hop)
 	if mac == 0 {
 		var why frame.Reason
-		if mac, why = t.await(b, out, hop, cause); why != 0 {
-			t.lose(b, why, translated)
+		if mac, why = t.await(b, out, hop, b.In); why != 0 {
+			t.refuse(b, why, 0)
 			return
 		}
 	}
-	if !translated {
-		if t.in.Realm != 0 && out.Outside {
-			if why := t.masquerade(b, out); why != 0 {
-				t.refuse(b, why, 0)
-				return
-			}
+	if t.in.Realm != 0 && out.Outside {
+		if why := t.masquerade(b, out); why != 0 {
+			t.refuse(b, why, 0)
+			return
 		}
-		t.ready(b, out)
 	}
+	t.ready(b, out)
 	t.r.address(b, out, mac)
 	t.r.fit(b, out.MTU)
 }
 
-func (t *turn) lose(b *frame.Buf, why frame.Reason, translated bool) {
-	if translated {
-		b.Drop(why)
-	} else {
-		t.refuse(b, why, 0)
+// forwardTranslated is forward for a packet with a new destination, which nothing keeps
+// from d's link. Its sender does not know it by that, and is told of nothing.
+func (t *turn) forwardTranslated(b *frame.Buf, d *target) {
+	out, cause := d.iface, b.In
+	t.ready(b, out)
+	hop := d.next(t.memo.translated)
+	mac := t.known(out, hop)
+	if mac == 0 {
+		var why frame.Reason
+		if mac, why = t.await(b, out, hop, cause); why != 0 {
+			b.Drop(why)
+			return
+		}
 	}
+	t.r.address(b, out, mac)
+	t.r.fit(b, out.MTU)
 }
 
 // masquerade gives the packet a source that the outside knows.

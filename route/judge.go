@@ -1,7 +1,6 @@
 package route
 
 import (
-	"net/netip"
 	"slices"
 
 	"weft/frame"
@@ -24,10 +23,9 @@ type judgement struct {
 	target *target      // what the destination is; nil: nothing is known of it
 }
 
-// judge decides on a packet by its addresses alone: from interface in, not yet
-// translated.
-func (v *view) judge(in *iface, src, dst netip.Addr) judgement {
-	d := v.lookup(dst)
+// judge decides on a packet by its addresses alone, s and d as the table knows them:
+// from interface in, not yet translated.
+func judge(in *iface, s, d *target) judgement {
 	if d != nil {
 		switch d.kind {
 		case linkLocal, multicast:
@@ -43,18 +41,18 @@ func (v *view) judge(in *iface, src, dst netip.Addr) judgement {
 		}
 	}
 	if in.Outside {
-		return v.judgeOutside(src, d)
+		return judgeOutside(s, d)
 	}
-	return v.judgeInside(in, src, d)
+	return judgeInside(in, s, d)
 }
 
-// judgeOutside decides on a packet from an uplink to d. What is not for an address
-// behind weft is left alone: the host may be somebody else's router.
-func (v *view) judgeOutside(src netip.Addr, d *target) judgement {
+// judgeOutside decides on a packet from an uplink. What is not for an address behind
+// weft is left alone: the host may be somebody else's router.
+func judgeOutside(s, d *target) judgement {
 	if d == nil || d.kind == routed && d.iface.Outside || d.gateway {
 		return judgement{leave, 0, d}
 	}
-	if s := v.lookup(src); s != nil && (s.kind != routed || !s.iface.Outside) {
+	if s != nil && (s.kind != routed || !s.iface.Outside) {
 		if d.kind == local {
 			return judgement{leave, 0, d} // the host has its own filter
 		}
@@ -71,10 +69,10 @@ func (v *view) judgeOutside(src netip.Addr, d *target) judgement {
 	return judgement{forward, 0, d}
 }
 
-// judgeInside decides on a packet from inside interface in to d.
-func (v *view) judgeInside(in *iface, src netip.Addr, d *target) judgement {
+// judgeInside decides on a packet from inside interface in.
+func judgeInside(in *iface, s, d *target) judgement {
 	// The reverse path: RFC 1812 5.3.8, RFC 3704 2.2.
-	if s := v.lookup(src); s == nil || s.kind != routed || s.iface != in {
+	if s == nil || s.kind != routed || s.iface != in {
 		if d != nil && d.kind == local && s != nil && s.kind == linkLocal {
 			return judgement{leave, 0, d} // a solicitation, for one
 		}
@@ -97,12 +95,6 @@ func (v *view) judgeInside(in *iface, src netip.Addr, d *target) judgement {
 	return judgement{drop, frame.DropForbidden, d}
 }
 
-// judgeTranslated decides on a packet with the new destination that the translator gave
-// it: a host behind an inside interface. Who may reach it is the translator's to say.
-func (v *view) judgeTranslated(dst netip.Addr) judgement {
-	d := v.lookup(dst)
-	if d == nil || d.kind != routed || d.iface.Outside {
-		return judgement{drop, frame.DropNoRoute, d}
-	}
-	return judgement{forward, 0, d}
-}
+// reachable reports whether a translator may give a packet a destination: that of a host
+// behind an inside interface. Who may reach it is the translator's to say.
+func (t *target) reachable() bool { return t != nil && t.kind == routed && !t.iface.Outside }

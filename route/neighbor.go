@@ -103,19 +103,6 @@ func (t *neighbors) find(at frame.PortID, a netip.Addr) *neighbor {
 	return nil
 }
 
-// lookup returns the address of a neighbor that a packet is for, or zero if it is not
-// known.
-func (t *neighbors) lookup(now time.Duration, at frame.PortID, a netip.Addr) frame.MAC {
-	n := t.find(at, a)
-	if n == nil {
-		return 0
-	}
-	if s := seconds(now); n.used.Load() != s {
-		n.used.Store(s)
-	}
-	return frame.MAC(n.mac.Load())
-}
-
 // seconds returns now in full seconds, from 1 on: 0 stands for never.
 func seconds(now time.Duration) uint32 { return uint32(now/time.Second) + 1 }
 

@@ -88,6 +88,7 @@ type turn struct {
 	v   *view
 	in  *iface // the frames' interface
 	now time.Duration
+	memo
 }
 
 // Route decides on frames of one batch, all for the MAC of the interface that their Out
