@@ -57,16 +57,16 @@ type datagramKey struct {
 // A run is a part of a datagram, in bytes.
 type run struct{ from, to uint16 }
 
-// A piece is a fragment.
-type piece struct {
+// A part is a fragment.
+type part struct {
 	datagramKey
 	run
 	last   bool
 	header []byte // IPv4's, or IPv6's fragment header: where the identification is
 }
 
-// readPiece returns false if the fragment is malformed.
-func readPiece(b *frame.Buf, r Realm) (f piece, ok bool) {
+// readPart returns false if the fragment is malformed.
+func readPart(b *frame.Buf, r Realm) (f part, ok bool) {
 	l, p := &b.Layers, b.Bytes()
 	f.src, f.dst = addresses(l, p)
 	f.realm = r
@@ -105,21 +105,21 @@ func findFragmentHeader(p []byte) int {
 }
 
 // fragment translates a fragment as the first of its datagram is translated.
-func (t *Table) fragment(now time.Duration, b *frame.Buf, w way) (ours bool, why frame.Reason) {
-	f, ok := readPiece(b, w.realm)
+func (t *Table) fragment(k *packet) (ours bool, why frame.Reason) {
+	b := k.buf
+	f, ok := readPart(b, k.realm)
 	if !ok {
-		return w.lost(frame.DropBadFragment)
+		return k.lost(frame.DropBadFragment)
 	}
-	if w.back && t.findExternal(f.dst) == 0 {
+	if k.back && t.findExternal(f.dst) == 0 {
 		return false, 0
 	}
-	d := t.datagram(now, &f)
+	d := t.datagram(k.now, &f)
 	switch {
 	case !d.decided && f.from != 0:
 		return true, t.hold(b, d)
 	case !d.decided:
-		t.decide(now, b, w, d, &f)
-		return d.ours, d.why
+		return t.decide(k, d, &f)
 	case !d.ours || d.why != 0:
 		return d.ours, d.why
 	}
@@ -134,7 +134,7 @@ func (t *Table) fragment(now time.Duration, b *frame.Buf, w way) (ours bool, why
 
 // datagram finds the datagram of a fragment, or makes room for it: the oldest of its
 // group makes way.
-func (t *Table) datagram(now time.Duration, f *piece) *datagram {
+func (t *Table) datagram(now time.Duration, f *part) *datagram {
 	group := &t.fragments.datagrams[t.index.tag(0, 0, uint64(f.realm), f.src)%sources]
 	best := &group[0]
 	for i := range group {
@@ -153,10 +153,11 @@ func (t *Table) datagram(now time.Duration, f *piece) *datagram {
 }
 
 // decide translates the first fragment, and has those that were held come again.
-func (t *Table) decide(now time.Duration, b *frame.Buf, w way, d *datagram, f *piece) {
-	d.ours, d.why = t.whole(now, b, w)
-	d.decided = true
-	if d.ours && d.why == 0 {
+func (t *Table) decide(k *packet, d *datagram, f *part) (ours bool, why frame.Reason) {
+	b := k.buf
+	ours, why = t.whole(k)
+	d.decided, d.ours, d.why = true, ours, why
+	if ours && why == 0 {
 		d.to.src, d.to.dst = addresses(&b.Layers, b.Bytes())
 		d.to.id = t.nextID(d.to.src, d.to.dst, b.Layers.Protocol, 1)
 		f.putID(b, d.to.id)
@@ -172,9 +173,10 @@ func (t *Table) decide(now time.Duration, b *frame.Buf, w way, d *datagram, f *p
 	}
 	d.held = 0
 	t.finishDatagram(d)
+	return ours, why
 }
 
-func (f *piece) putID(b *frame.Buf, id uint32) {
+func (f *part) putID(b *frame.Buf, id uint32) {
 	if b.Layers.Version == 4 {
 		putID(f.header, uint16(id))
 		return
@@ -207,7 +209,7 @@ func (t *Table) hold(b *frame.Buf, d *datagram) frame.Reason {
 
 // add notes a fragment. One that brings nothing new is dropped alone, as networks
 // duplicate packets; one that overlaps ends its datagram (RFC 5722, RFC 8200 4.5).
-func (d *datagram) add(f *piece) frame.Reason {
+func (d *datagram) add(f *part) frame.Reason {
 	at := 0
 	for ; at < len(d.runs) && d.runs[at].to <= f.from; at++ {
 	}

@@ -5,7 +5,8 @@ import "weft/frame"
 // readFailure finds the flow that an ICMP error is about (RFC 5508 REQ-3): its checksum
 // and that of the quoted IP header are right. That of the quoted transport header is not
 // looked at, as what it covers may be cut off.
-func (k *packet) readFailure(b *frame.Buf, h frame.ICMP) frame.Reason {
+func (k *packet) readFailure(h frame.ICMP) frame.Reason {
+	b := k.buf
 	l, p := &b.Layers, b.Bytes()
 	if l.Version == 4 && h.Type() == frame.ICMPRedirect {
 		return frame.DropNATUnsupported // it is about the sender's own link
@@ -16,12 +17,13 @@ func (k *packet) readFailure(b *frame.Buf, h frame.ICMP) frame.Reason {
 		return frame.DropNATInvalid
 	}
 	src, dst := addresses(&q, p)
-	var ok bool
-	if k.proto, ok = protoOf(q.Protocol); !ok || src != k.dst.address {
+	about, ok := protoOf(q.Protocol)
+	if !ok || src != k.was.dst.address {
 		return frame.DropNATInvalid
 	}
-	k.message, k.sender, k.quoted = failure, k.src.address, q
-	k.flow = flow{k.proto, endpoint{dst, q.DstPort}, endpoint{src, q.SrcPort}}
+	k.message, k.sender, k.quoted = failure, k.was.src.address, q
+	k.was = flow{about, endpoint{dst, q.DstPort}, endpoint{src, q.SrcPort}}
+	k.is = k.was
 	return 0
 }
 
@@ -41,41 +43,39 @@ func failureSum(l *frame.Layers, p, h []byte) uint16 {
 // fail translates an ICMP error the way of the packets that would answer what it quotes.
 // It changes no session (RFC 4787 REQ-12, RFC 5382 REQ-10, RFC 5508 REQ-6), and goes
 // about none but an existing one (RFC 5508 REQ-4, REQ-5).
-func (t *Table) fail(b *frame.Buf, k *packet, w way) (ours bool, why frame.Reason) {
-	is := k.flow
-	sender := k.sender
-	if w.inside() {
-		s := t.sessionOutward(t.findHost(w.realm, w.pool, is.src.address), &is)
+func (t *Table) fail(k *packet) (ours bool, why frame.Reason) {
+	if k.inside() {
+		s := t.sessionOutward(t.findHost(k.realm, k.pool, k.is.src.address), &k.is)
 		if s == nil {
-			return w.lost(frame.DropNATInvalid)
+			return k.lost(frame.DropNATInvalid)
 		}
-		t.externalEnd(s, &is)
+		t.externalEnd(s, &k.is)
 		// RFC 5508 REQ-5 c: whoever inside sent it, outside it is from the NAT.
-		sender = is.src.address
+		k.sender = k.is.src.address
 	}
-	if w.back {
-		s := t.sessionInward(t.findExternal(is.dst.address), &is)
+	if k.back {
+		s := t.sessionInward(t.findExternal(k.is.dst.address), &k.is)
 		if s == nil {
 			return false, 0
 		}
-		t.internalEnd(s, &is)
+		t.internalEnd(s, &k.is)
 	}
-	k.rewriteFailure(b, sender, &is)
+	k.rewriteFailure()
 	return true, 0
 }
 
 // rewriteFailure makes an ICMP error, with what it quotes, one that answers packets of
-// the flow is.
-func (k *packet) rewriteFailure(b *frame.Buf, sender address, is *flow) {
-	quoted := *b
+// the new flow.
+func (k *packet) rewriteFailure() {
+	quoted := *k.buf
 	quoted.Layers, quoted.Offload = k.quoted, frame.Offload{}
-	was, now := k.flow.reply(), is.reply()
-	rewrite(&quoted, &was, &now)
+	was, is := k.was.reply(), k.is.reply()
+	rewrite(&quoted, &was, &is)
 
-	l, p := &b.Layers, b.Bytes()
-	pseudo := putAddresses(l, p, sender, is.dst.address)
-	if partial(b) {
-		b.AdjustTransport(pseudo, 0)
+	l, p := &k.buf.Layers, k.buf.Bytes()
+	pseudo := putAddresses(l, p, k.sender, k.is.dst.address)
+	if partial(k.buf) {
+		k.buf.AdjustTransport(pseudo, 0)
 		return
 	}
 	h := p[l.L4:end(l, p)]

@@ -1,10 +1,6 @@
 package nat
 
-import (
-	"time"
-
-	"weft/frame"
-)
+import "weft/frame"
 
 // externalEnd makes the source of a flow the external endpoint of its session.
 func (t *Table) externalEnd(s *session, f *flow) {
@@ -22,55 +18,40 @@ func (t *Table) internalEnd(s *session, f *flow) {
 	}
 }
 
-// outward finds or opens the session of a packet from inside, and makes is what the
-// packet becomes by it.
-func (t *Table) outward(now time.Duration, b *frame.Buf, k *packet, g *segment, w way, is *flow) frame.Reason {
-	r := t.realm(w.realm)
-	if r == nil || t.pool(w.pool) == nil {
+// outward finds or opens the session of a packet from inside, and makes its source the
+// external endpoint.
+func (t *Table) outward(k *packet) frame.Reason {
+	r := t.realm(k.realm)
+	if r == nil || t.pool(k.pool) == nil {
 		return frame.DropNATNoPort // none is configured
 	}
-	host := t.findHost(w.realm, w.pool, is.src.address)
-	s := t.sessionOutward(host, is)
+	host := t.findHost(k.realm, k.pool, k.is.src.address)
+	s := t.sessionOutward(host, &k.is)
 	if s == nil {
 		var why frame.Reason
-		if s, why = t.openOutward(b, k, g, w, r, host, is); why != 0 {
+		if s, why = t.openOutward(k, r, host); why != 0 {
 			return why
 		}
 	}
-	t.touch(now, s, r, inside, g)
-	t.externalEnd(s, is)
-	if g.flags&frame.TCPSyn != 0 && t.syns.waiting > 0 {
-		t.syns.settle(is.reply())
+	s.touch(k, r, inside)
+	t.externalEnd(s, &k.is)
+	if k.segment.flags&frame.TCPSyn != 0 && t.syns.waiting > 0 {
+		t.syns.settle(k.is.reply())
 	}
 	return 0
 }
 
-// touch brings a session up to date with a packet, and starts its timer anew.
-func (t *Table) touch(now time.Duration, s *session, r *realm, from side, g *segment) {
-	switch s.state {
-	case active, queried:
-		if from == outside && !r.inboundRefresh && s.deadline != 0 {
-			return // RFC 4787 REQ-6
-		}
-	default:
-		if !s.follow(from, g) && s.deadline != 0 {
-			return
-		}
-	}
-	s.deadline = ticksUp(now) + r.idle[s.state]
-}
-
 // openOutward opens a session for a packet from inside.
-func (t *Table) openOutward(b *frame.Buf, k *packet, g *segment, w way, r *realm, host uint32, f *flow) (*session, frame.Reason) {
-	start := g.begins()
-	if k.proto == tcp && start == nothing || k.message == response {
+func (t *Table) openOutward(k *packet, r *realm, host uint32) (*session, frame.Reason) {
+	f := &k.is
+	if f.proto == tcp && k.segment.begins() == nothing || k.message == response {
 		return nil, frame.DropNATInvalid
 	}
-	if why := t.mayOpen(b.In, r.quota); why != 0 {
+	if why := t.mayOpen(k.buf.In, r.quota); why != 0 {
 		return nil, why
 	}
 	if host == 0 {
-		host = t.addHost(w.realm, w.pool, f.src.address)
+		host = t.addHost(k.realm, k.pool, f.src.address)
 	}
 	m := t.mappingOf(host, f.proto, f.src.port)
 	if m == 0 {
@@ -79,7 +60,7 @@ func (t *Table) openOutward(b *frame.Buf, k *packet, g *segment, w way, r *realm
 			return nil, frame.DropNATNoPort
 		}
 	}
-	return t.start(m, f.dst, b.In, inside, start, g), 0
+	return t.open(m, f.dst, k, inside), 0
 }
 
 // mapOutward makes the mapping of an internal endpoint that is about to send: to the
@@ -107,21 +88,4 @@ func (t *Table) mapOutward(host uint32, p proto, port uint16) uint32 {
 		m.flags = claimed
 	}
 	return t.addMapping(m)
-}
-
-// start opens a session of a mapping in the state that its first packet makes.
-func (t *Table) start(m uint32, remote endpoint, in frame.PortID, from side, begins beginning, g *segment) *session {
-	switch p := t.mappings.at(m).proto; {
-	case p == udp:
-		return t.open(m, remote, in, active)
-	case p == icmp:
-		return t.open(m, remote, in, queried)
-	case begins == midway:
-		s := t.open(m, remote, in, internalACK)
-		s.adopt(from, g)
-		return s
-	case from == outside:
-		return t.open(m, remote, in, externalSYN)
-	}
-	return t.open(m, remote, in, internalSYN)
 }

@@ -1,6 +1,10 @@
 package nat
 
-import "weft/frame"
+import (
+	"time"
+
+	"weft/frame"
+)
 
 const (
 	ipv4Len = 20
@@ -20,51 +24,74 @@ const (
 	failure // quotes another packet
 )
 
-// A packet is what translation goes by. Its flow is that of the frame as it came; of a
-// failure, that of the packets that would answer the quoted one: it goes their way.
+// A packet is one on its way through the table.
 type packet struct {
-	flow
+	now   time.Duration
+	buf   *frame.Buf
+	realm Realm // it comes from inside of; 0: from outside
+	pool  Pool  // it goes outside with an address of
+	back  bool  // it is for an external address; with a realm: a hairpin
+
+	// Of an ICMP error, the flow is that of the packets that would answer what it
+	// quotes: it goes their way.
+	was, is flow
 	message message
-	sender  address      // of a failure
-	quoted  frame.Layers // by a failure
+	sender  address      // of an ICMP error
+	quoted  frame.Layers // by an ICMP error
+	segment segment      // of TCP
+}
+
+func (k *packet) inside() bool { return k.realm != 0 }
+
+// lost says of a packet that cannot be translated that it is lost for a reason, or the
+// host's to judge, if it may be for the host.
+func (k *packet) lost(why frame.Reason) (ours bool, _ frame.Reason) {
+	if k.back {
+		return false, 0
+	}
+	return true, why
 }
 
 // read looks at a whole packet or a first fragment. It does not go by a port that is
 // zero, nor by an IPv6 address that an IPv4 packet's could be taken for.
-func (k *packet) read(b *frame.Buf) frame.Reason {
-	l, p := &b.Layers, b.Bytes()
-	k.src.address, k.dst.address = addresses(l, p)
-	if l.Version == 6 && (k.src.is4() || k.dst.is4()) {
+func (k *packet) read() frame.Reason {
+	l, p := &k.buf.Layers, k.buf.Bytes()
+	f := &k.was
+	f.src.address, f.dst.address = addresses(l, p)
+	if l.Version == 6 && (f.src.is4() || f.dst.is4()) {
 		return frame.DropMartian
 	}
 	var ok bool
-	if k.proto, ok = protoOf(l.Protocol); !ok {
+	if f.proto, ok = protoOf(l.Protocol); !ok {
 		return frame.DropNATUnsupported
 	}
 	if l.L4 == 0 || l.Version == 6 && l.L4-l.L3 != ipv6Len && !translatable(p[l.L3:l.L4]) {
 		return frame.DropBadPacket
 	}
 	h := p[l.L4:end(l, p)]
-	if k.proto == icmp {
-		return k.readICMP(b, h)
+	if f.proto == icmp {
+		return k.readICMP(h)
 	}
-	k.src.port, k.dst.port = l.SrcPort, l.DstPort
-	if k.proto == tcp && (len(h) < tcpLen || frame.TCP(h).HeaderLen() < tcpLen || frame.TCP(h).HeaderLen() > len(h)) ||
-		len(h) < udpLen || k.src.port == 0 || k.dst.port == 0 {
+	f.src.port, f.dst.port = l.SrcPort, l.DstPort
+	if len(h) < udpLen || f.src.port == 0 || f.dst.port == 0 {
 		return frame.DropBadPacket
 	}
+	if f.proto == tcp && !k.segment.read(h) {
+		return frame.DropBadPacket
+	}
+	k.is = *f
 	return 0
 }
 
-func (k *packet) readICMP(b *frame.Buf, h frame.ICMP) frame.Reason {
-	l := &b.Layers
+func (k *packet) readICMP(h frame.ICMP) frame.Reason {
+	l := &k.buf.Layers
 	switch {
 	case len(h) < icmpLen:
 		return frame.DropBadPacket
 	case (l.Protocol == frame.ProtocolICMP) != (l.Version == 4):
 		return frame.DropNATUnsupported
-	case l.IsICMPError(b.Bytes()):
-		return k.readFailure(b, h)
+	case l.IsICMPError(k.buf.Bytes()):
+		return k.readFailure(h)
 	}
 	ask, answer := uint8(frame.ICMPEchoRequest), uint8(frame.ICMPEchoReply)
 	if l.Version == 6 {
@@ -78,7 +105,8 @@ func (k *packet) readICMP(b *frame.Buf, h frame.ICMP) frame.Reason {
 	default:
 		return frame.DropNATUnsupported
 	}
-	k.src.port, k.dst.port = l.SrcPort, l.SrcPort
+	k.was.src.port, k.was.dst.port = l.SrcPort, l.SrcPort
+	k.is = k.was
 	return 0
 }
 
@@ -110,9 +138,12 @@ func end(l *frame.Layers, p []byte) int {
 // translatable reports whether the addresses in the IPv6 header are those that the
 // transport checksum covers, and may change: behind a routing header that is still
 // under way they are not (RFC 8200 8.1), behind authentication they may not (RFC 4302).
+// A fragment of a fragment is nobody's honest packet.
 func translatable(h []byte) bool {
+	fragments := 0
 	for at, next := ipv6Len, h[6]; at < len(h); {
 		x := h[at:]
+		size := (int(x[1]) + 1) * 8
 		switch next {
 		case headerAuth:
 			return false
@@ -120,15 +151,13 @@ func translatable(h []byte) bool {
 			if x[3] != 0 { // segments left
 				return false
 			}
+		case headerFragment:
+			fragments++
+			size = fragmentLen
 		}
-		if next == headerFragment {
-			at += fragmentLen
-		} else {
-			at += (int(x[1]) + 1) * 8
-		}
-		next = x[0]
+		next, at = x[0], at+size
 	}
-	return true
+	return fragments < 2
 }
 
 // Next headers that are extension headers (RFC 8200 4, RFC 4302).
@@ -151,21 +180,21 @@ type segment struct {
 	scale    uint8 // of a SYN; scaleNone if it offers none
 }
 
-func readSegment(b *frame.Buf) (g segment) {
-	l, p := &b.Layers, b.Bytes()
-	h := frame.TCP(p[l.L4:end(l, p)])
-	g = segment{seq: h.Seq(), ack: h.Ack(), window: uint32(h.Window()), flags: h.Flags(), scale: scaleNone}
-	g.end = g.seq + uint32(len(h)-h.HeaderLen())
-	if g.flags&(frame.TCPSyn|frame.TCPFin) != 0 {
-		if g.flags&frame.TCPSyn != 0 {
-			g.end++
-			g.scale = windowScale(h[tcpLen:h.HeaderLen()])
-		}
-		if g.flags&frame.TCPFin != 0 {
-			g.end++
-		}
+// read returns false if the header is not whole.
+func (g *segment) read(h frame.TCP) bool {
+	if len(h) < tcpLen || h.HeaderLen() < tcpLen || h.HeaderLen() > len(h) {
+		return false
 	}
-	return g
+	g.seq, g.ack, g.window, g.flags, g.scale = h.Seq(), h.Ack(), uint32(h.Window()), h.Flags(), scaleNone
+	g.end = g.seq + uint32(len(h)-h.HeaderLen())
+	if g.flags&frame.TCPSyn != 0 {
+		g.end++
+		g.scale = windowScale(h[tcpLen:h.HeaderLen()])
+	}
+	if g.flags&frame.TCPFin != 0 {
+		g.end++
+	}
+	return true
 }
 
 const (

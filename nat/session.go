@@ -115,16 +115,17 @@ func (t *Table) mayOpen(in frame.PortID, quota int) frame.Reason {
 	return 0
 }
 
-// open makes a session of a mapping.
-func (t *Table) open(m uint32, remote endpoint, in frame.PortID, st State) *session {
+// open makes a session of a mapping, for a packet from a side.
+func (t *Table) open(m uint32, remote endpoint, k *packet, from side) *session {
 	mp := t.mappings.at(m)
 	i := t.sessions.take()
 	s := t.sessions.at(i)
 	*s = session{
-		remote: remote.address, remotePort: mp.proto.far(remote.port), port: in, state: st,
+		remote: remote.address, remotePort: mp.proto.far(remote.port), port: k.buf.In,
 		host: mp.host, mapping: m, internalPort: mp.internalPort,
-		external: mp.external, externalPort: mp.externalPort, scales: scalesNone,
+		external: mp.external, externalPort: mp.externalPort,
 	}
+	s.begin(mp.proto, from, &k.segment)
 	if s.next = mp.sessions; s.next != 0 {
 		t.sessions.at(s.next).prev = i
 	}
@@ -134,9 +135,41 @@ func (t *Table) open(m uint32, remote endpoint, in frame.PortID, st State) *sess
 	if mp.flags&withPeers != 0 {
 		t.addPeer(m, remote.address)
 	}
-	t.opened[in]++
+	t.opened[s.port]++
 	t.counters.Opened++
 	return s
+}
+
+// begin puts a session into the state in which its first packet finds it.
+func (s *session) begin(p proto, from side, g *segment) {
+	switch {
+	case p == udp:
+		s.state = active
+	case p == icmp:
+		s.state = queried
+	case g.begins() == midway:
+		s.adopt(from, g)
+	case from == inside:
+		s.state, s.scales = internalSYN, scalesNone
+	default:
+		s.state, s.scales = externalSYN, scalesNone
+	}
+}
+
+// touch brings a session up to date with a packet, and starts its timer anew.
+func (s *session) touch(k *packet, r *realm, from side) {
+	first := s.deadline == 0
+	switch s.state {
+	case active, queried:
+		if from == outside && !r.inboundRefresh && !first {
+			return // RFC 4787 REQ-6
+		}
+	default:
+		if !s.follow(from, &k.segment) {
+			return
+		}
+	}
+	s.deadline = ticksUp(k.now) + r.idle[s.state]
 }
 
 // close ends a session, and its mapping if that has no other.

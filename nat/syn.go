@@ -14,7 +14,7 @@ const (
 
 // SYNs are those from outside that nobody asked for. Outside is told so not before a
 // while, as the two ends may be opening the connection at the same time: then inside's
-// SYN is on its way (RFC 5382 REQ-4).
+// SYN is on its way (RFC 5382 REQ-4). For the host's own addresses its stack answers.
 type syns struct {
 	ring    [maxSYNs]lateSYN
 	first   int
@@ -30,16 +30,16 @@ type lateSYN struct {
 	len   uint8 // zero: nothing is to be said any more
 }
 
-// notice notes an unsolicited SYN. It is for an address that is not the host's: for
-// those the host's stack answers.
-func (t *Table) notice(now time.Duration, b *frame.Buf, f *flow) {
-	q := &t.syns
-	if t.emit == nil || q.waiting == maxSYNs || b.Layers.Fragment != frame.FragmentNone || q.find(f) != nil {
+// notice notes a packet that nobody asked for, if it is a SYN from outside.
+func (t *Table) notice(k *packet) {
+	q, b, f := &t.syns, k.buf, &k.was
+	if f.proto != tcp || k.segment.begins() != afresh || k.inside() || b.Layers.Fragment != frame.FragmentNone ||
+		t.emit == nil || q.waiting == maxSYNs || q.find(f) != nil {
 		return
 	}
 	s := &q.ring[(q.first+q.waiting)%maxSYNs]
 	q.waiting++
-	s.flow, s.due, s.out = *f, ticksUp(now+synSilence), b.Out
+	s.flow, s.due, s.out = *f, ticksUp(k.now+synSilence), b.Out
 	s.len = uint8(copy(s.front[:], b.Bytes()))
 }
 

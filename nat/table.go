@@ -99,24 +99,6 @@ func New(c Config) *Table {
 	return t
 }
 
-// A way is where a packet comes from and where it is to go.
-type way struct {
-	realm Realm // it comes from inside of; 0: from outside
-	pool  Pool  // it goes outside with an address of
-	back  bool  // it is for an external address; with a realm: a hairpin
-}
-
-func (w way) inside() bool { return w.realm != 0 }
-
-// lost says of a packet that cannot be translated that it is lost for a reason, or the
-// host's to judge, if it may be for the host.
-func (w way) lost(why frame.Reason) (ours bool, _ frame.Reason) {
-	if w.back {
-		return false, 0
-	}
-	return true, why
-}
-
 // Outbound translates a packet from inside r that leaves by a way whose external
 // addresses are p. It returns zero if it did; frame.Taken if it keeps the packet (a
 // fragment whose first has not come yet); else why the packet is lost.
@@ -124,63 +106,57 @@ func (w way) lost(why frame.Reason) (ours bool, _ frame.Reason) {
 // As in all three methods, b has been parsed and checked as far as the IP header, and
 // the frame as CheckOffload does; its Layers fit again afterwards.
 func (t *Table) Outbound(now time.Duration, b *frame.Buf, r Realm, p Pool) frame.Reason {
-	_, why := t.pass(now, b, way{realm: r, pool: p})
+	_, why := t.pass(packet{now: now, buf: b, realm: r, pool: p})
 	return why
 }
 
 // Inbound translates a packet from outside for an external address. It is not ours,
 // but the host's, and untouched, if nobody inside has to do with it.
 func (t *Table) Inbound(now time.Duration, b *frame.Buf) (ours bool, why frame.Reason) {
-	return t.pass(now, b, way{back: true})
+	return t.pass(packet{now: now, buf: b, back: true})
 }
 
 // Hairpin translates a packet from inside r for an external address: its source as if
 // it went outside, its destination as if it came from there (RFC 4787 REQ-9). It is not
 // ours, but the host's, and untouched, if nobody inside has to do with the destination.
 func (t *Table) Hairpin(now time.Duration, b *frame.Buf, r Realm) (ours bool, why frame.Reason) {
-	return t.pass(now, b, way{realm: r, back: true})
+	return t.pass(packet{now: now, buf: b, realm: r, back: true})
 }
 
-func (t *Table) pass(now time.Duration, b *frame.Buf, w way) (ours bool, why frame.Reason) {
+func (t *Table) pass(k packet) (ours bool, why frame.Reason) {
 	t.mu.Lock()
-	if b.Layers.Fragment == frame.FragmentNone {
-		ours, why = t.whole(now, b, w)
+	if k.buf.Layers.Fragment == frame.FragmentNone {
+		ours, why = t.whole(&k)
 	} else {
-		ours, why = t.fragment(now, b, w)
+		ours, why = t.fragment(&k)
 	}
 	t.mu.Unlock()
 	return ours, why
 }
 
 // whole translates a whole packet, or a first fragment, which has all that is needed.
-func (t *Table) whole(now time.Duration, b *frame.Buf, w way) (ours bool, why frame.Reason) {
-	var k packet
-	if why := k.read(b); why != 0 {
-		return w.lost(why)
+func (t *Table) whole(k *packet) (ours bool, why frame.Reason) {
+	if why := k.read(); why != 0 {
+		return k.lost(why)
 	}
-	if w.back && w.inside() && !t.turnsBack(&k, &w) {
+	if k.back && k.inside() && !t.turnsBack(k) {
 		return false, 0
 	}
 	if k.message == failure {
-		return t.fail(b, &k, w)
+		return t.fail(k)
 	}
-	var g segment
-	if k.proto == tcp {
-		g = readSegment(b)
-	}
-	is := k.flow
-	if w.inside() {
-		if why := t.outward(now, b, &k, &g, w, &is); why != 0 {
+	if k.inside() {
+		if why := t.outward(k); why != 0 {
 			return true, why
 		}
 	}
-	if w.back {
-		if ours, why := t.inward(now, b, &k, &g, w, &is); !ours || why != 0 {
+	if k.back {
+		if ours, why := t.inward(k); !ours || why != 0 {
 			return ours, why
 		}
 	}
-	rewrite(b, &k.flow, &is)
-	t.identify(b)
+	rewrite(k.buf, &k.was, &k.is)
+	t.identify(k.buf)
 	return true, 0
 }
 
