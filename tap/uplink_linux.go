@@ -24,10 +24,10 @@ type UplinkConfig struct {
 // ports of the switch. The kernel itself carries frames between them, so the switch
 // must not.
 //
-//	host's stack ◀──────────────▶ NIC ◀───────▶ wire
-//	     │ if bridged: group        │ claims; if bridged: all
-//	     ▼ frames, frames for guests ▼ but frames for the host
-//	 host companion              wire companion
+//	host's stack ◀───────────────▶ NIC ◀───────▶ wire
+//	     │ if bridged: group frames,    │ what is claimed; if bridged:
+//	     ▼ frames for guests            ▼ all but frames for the host
+//	 host companion                wire companion
 //
 // Of a bridged uplink, frames from the wire for an address that is neither the host's
 // nor a guest's go both to the switch and on to the host, whose stack drops them unless
