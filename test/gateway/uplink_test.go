@@ -69,7 +69,7 @@ func TestUplinkFollowsTheDefaultRoute(t *testing.T) {
 	}
 
 	t.Log("a NIC that is named is kept")
-	w.MustWeft("network", "set", "default", "uplink=nic0")
+	w.MustWeft("network", "set", "default", "uplinks=nic0")
 	s.hv.Run("ip route replace default via %s dev nic1", second["-4"].router)
 	s.hv.Run("ip route add 198.51.100.0/24 via %s dev nic0", lab.Families[0].Router)
 	s.looks(a, lab.Families[0], lab.Families[0].Host)
