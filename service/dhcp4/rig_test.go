@@ -101,7 +101,7 @@ func (a *ask) opt(t layers.DHCPOpt, value ...byte) *ask {
 }
 
 func (a *ask) optAddr(t layers.DHCPOpt, s string) *ask { return a.opt(t, addr(s).AsSlice()...) }
-func (a *ask) requested(s string) *ask { return a.optAddr(layers.DHCPOptRequestIP, s) }
+func (a *ask) requested(s string) *ask                 { return a.optAddr(layers.DHCPOptRequestIP, s) }
 
 func (a *ask) server(s string) *ask { return a.optAddr(layers.DHCPOptServerID, s) }
 
