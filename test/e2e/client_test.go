@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"weft/test/lab"
 )
 
 // A capture is read by Wireshark's own program, from a pipe and from a file.
@@ -132,7 +134,7 @@ func TestClientAnswersPeopleAndPrograms(t *testing.T) {
 // the learned ones only.
 func TestStaticEntriesHold(t *testing.T) {
 	h := newHouse(t)
-	a, _, w := h.containers()
+	a, b, w := h.containers()
 	h.talks(a, 14)
 	addr := mac(14)
 	w.MustWeft("fdb", "add", "lab", addr, "ct2")
@@ -148,6 +150,9 @@ func TestStaticEntriesHold(t *testing.T) {
 	_, _ = a.Sh(t.Context(), "ping -c 1 -W 1 "+addresses(14)[0])
 	if d := w.Counters("ct1").Drops["spoofed-static"]; d == 0 {
 		t.Error("no frame of ct1 was dropped as spoofed-static")
+	}
+	for _, n := range []*lab.NS{a, b} { // that nobody is learned anew
+		n.Run("ip link set eth0 down")
 	}
 	w.MustWeft("fdb", "delete", "lab", addr)
 	if _, err := w.Weft("fdb", "delete", "lab", addr); err == nil {

@@ -168,7 +168,7 @@ func (w *Weftd) Leave() { w.end(syscall.SIGUSR2) }
 // Cleanup removes what a killed daemon left in the kernel.
 func (w *Weftd) Cleanup() {
 	w.lab.Helper()
-	words := append(slices.Clone(w.Wrapper), w.lab.binary("weftd"), "--cleanup")
+	words := append(slices.Clone(w.Wrapper), w.lab.binary("weftd"), "--cleanup", "--socket", w.Socket)
 	if out, err := w.ns.output(exec.Command(words[0], words[1:]...)); err != nil {
 		w.lab.Fatalf("weftd --cleanup: %v: %s", err, out)
 	}
