@@ -4,7 +4,10 @@ package dhcp6
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"weft/frame"
@@ -19,16 +22,6 @@ const (
 
 // AllServers is the group that clients send to (RFC 8415 7.1).
 var AllServers = netip.MustParseAddr("ff02::1:2")
-
-// Settings say what clients are told.
-type Settings struct {
-	MAC    frame.MAC     // of the gateway: where replies come from
-	Source netip.Addr    // the gateway's link-local address
-	Subnet netip.Prefix  // on link; addresses are given from it
-	DNS    []netip.Addr  // none: no option
-	Search []string      // domains; none: no option
-	Lease  time.Duration // preferred and valid lifetime; zero: one hour
-}
 
 // Config of a Server.
 type Config struct {
@@ -53,6 +46,13 @@ type Reply struct {
 	Note   string        // what an operator may want to know; empty: nothing
 }
 
+// Why a datagram is not answered. Beside these there are lease.ErrPace, and the errors of
+// the disk that leases are kept on.
+var (
+	ErrMalformed = errors.New("not a DHCPv6 message of a client")
+	ErrIgnored   = errors.New("not answered")
+)
+
 // Counters count messages by what was done.
 type Counters struct {
 	Solicit, Request, Confirm, Renew, Rebind, Release, Decline, Information uint64 // received and well-formed
@@ -64,22 +64,56 @@ type Counters struct {
 }
 
 // A Server answers the clients of one network. All methods may be called at once.
-type Server struct{}
+type Server struct {
+	c        Config
+	settings atomic.Pointer[Settings] // nil: silent
+
+	mu    sync.Mutex
+	count Counters // guarded by mu
+}
 
 // New makes a server that is silent until Set.
-func New(c Config) *Server { return &Server{} }
+func New(c Config) *Server { return &Server{c: c} }
 
-// LoadDUID returns the server's DUID, which is kept in the folder dir and made there
-// the first time (RFC 8415 11: it never changes).
-func LoadDUID(dir string) ([]byte, error) { return nil, errors.ErrUnsupported }
-
-// Set changes what clients are told from now on.
-func (s *Server) Set(v Settings) error { return nil }
-
-// Handle answers one datagram. An error says why it is not answered.
-func (s *Server) Handle(now time.Time, q Request) (Reply, error) {
-	return Reply{}, errors.ErrUnsupported
+// Set changes what clients are told from now on. All faults are told, and nothing is
+// changed if there is one.
+func (s *Server) Set(v Settings) error {
+	if err := v.check(); err != nil {
+		return fmt.Errorf("DHCPv6: %w", err)
+	}
+	if v.Lease == 0 {
+		v.Lease = defaultLease
+	}
+	s.settings.Store(&v)
+	return nil
 }
 
 // Counters returns what was counted so far.
-func (s *Server) Counters() Counters { return Counters{} }
+func (s *Server) Counters() Counters {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count
+}
+
+func (s *Server) add(counter *uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*counter++
+}
+
+// Handle answers one datagram. An error says why it is not answered.
+func (s *Server) Handle(now time.Time, q Request) (Reply, error) {
+	r, err := s.handle(now, q)
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrMalformed):
+		s.add(&s.count.Malformed)
+	case errors.Is(err, ErrIgnored):
+		s.add(&s.count.Ignored)
+	case errors.Is(err, lease.ErrPace):
+		s.add(&s.count.Quota)
+	default:
+		s.add(&s.count.Failed)
+	}
+	return r, err
+}
