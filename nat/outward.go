@@ -71,10 +71,16 @@ func (t *Table) mapOutward(host uint32, p proto, port uint16) uint32 {
 	if e := t.externals[h.external]; e == nil || !e.configured || e.pool != h.pool {
 		h.external = t.pair(t.pools[h.pool], h.address)
 	}
-	if external, externalPort, ok := t.forwardOf(h, p, port); ok && t.mappingAt(external, p, externalPort) == 0 {
-		return t.addMapping(mapping{
-			host: host, internalPort: port, external: external, externalPort: externalPort, proto: p, flags: forwarding,
-		})
+	if external, externalPort, ok := t.forwardOf(h, p, port); ok {
+		m := t.mappingAt(external, p, externalPort)
+		if m == 0 {
+			return t.addMapping(mapping{
+				host: host, internalPort: port, external: external, externalPort: externalPort, proto: p, flags: forwarding,
+			})
+		}
+		if t.mappings.at(m).flags&forwarding != 0 { // made from outside, while it had another
+			return m
+		}
 	}
 	if h.external == 0 {
 		return 0

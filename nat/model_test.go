@@ -1,0 +1,411 @@
+package nat
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"weft/frame"
+)
+
+// A slowTable is the NAT as maps: what Table must be like, but for which random ports it
+// chooses. It knows UDP, queries, and of TCP the SYNs.
+type slowTable struct {
+	now       time.Duration
+	filtering Filtering
+	refresh   bool
+	quota     int
+	capacity  int
+	forward   map[netip.AddrPort]netip.AddrPort // external to internal
+	mappings  map[slowEnd]*slowMapping          // by external endpoint
+	sessions  map[slowKey]*slowSession
+}
+
+type slowEnd struct {
+	proto proto
+	at    netip.AddrPort
+}
+
+type slowMapping struct {
+	internal netip.AddrPort
+	main     bool // the internal endpoint opens sessions by it
+	forward  bool
+}
+
+type slowKey struct {
+	proto            proto
+	internal, remote netip.AddrPort
+}
+
+type slowSession struct {
+	external netip.AddrPort
+	port     frame.PortID
+	deadline time.Duration
+	state    State
+}
+
+func (s *slowTable) idle(st State) time.Duration {
+	switch st {
+	case active:
+		return 5 * time.Minute
+	case queried:
+		return time.Minute
+	}
+	return 4 * time.Minute
+}
+
+// settle takes away what is over: sessions, and mappings without one.
+func (s *slowTable) settle(over func(slowKey, *slowSession) bool) {
+	maps.DeleteFunc(s.sessions, over)
+	maps.DeleteFunc(s.mappings, func(e slowEnd, m *slowMapping) bool {
+		for k, x := range s.sessions {
+			if k.proto == e.proto && x.external == e.at && k.internal == m.internal {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (s *slowTable) full(in frame.PortID, quota int) frame.Reason {
+	n := 0
+	for _, x := range s.sessions {
+		if x.port == in {
+			n++
+		}
+	}
+	switch {
+	case quota != 0 && n >= quota:
+		return frame.DropNATQuota
+	case len(s.sessions) == s.capacity:
+		return frame.DropNATFull
+	}
+	return 0
+}
+
+// open opens a session that a mapping has.
+func (s *slowTable) open(k slowKey, external netip.AddrPort, in frame.PortID, from side) *slowSession {
+	x := &slowSession{external: external, port: in}
+	switch {
+	case k.proto == udp:
+		x.state = active
+	case k.proto == icmp:
+		x.state = queried
+	case from == inside:
+		x.state = internalSYN
+	default:
+		x.state = externalSYN
+	}
+	x.deadline = s.now + s.idle(x.state)
+	s.sessions[k] = x
+	return x
+}
+
+// touch notes a packet of a session.
+func (s *slowTable) touch(x *slowSession, from side) {
+	if from == outside && !s.refresh && (x.state == active || x.state == queried) {
+		return
+	}
+	if x.state == internalSYN && from == outside || x.state == externalSYN && from == inside {
+		x.state = bothSYN
+	}
+	x.deadline = s.now + s.idle(x.state)
+}
+
+// outward returns the session of a packet from inside, or why there is none. It does not
+// foresee random ports: chosen, asked for a new mapping, says what was.
+func (s *slowTable) outward(k slowKey, in frame.PortID, chosen func() netip.AddrPort) (*slowSession, frame.Reason) {
+	if x := s.sessions[k]; x != nil {
+		s.touch(x, inside)
+		return x, 0
+	}
+	if why := s.full(in, s.quota); why != 0 {
+		return nil, why
+	}
+	for e, m := range s.mappings {
+		if e.proto == k.proto && m.internal == k.internal && m.main {
+			return s.open(k, e.at, in, inside), 0
+		}
+	}
+	external, isForward := netip.AddrPort{}, false
+	for from, to := range s.forward {
+		if to == k.internal && k.proto != icmp {
+			external, isForward = from, true
+		}
+	}
+	if !isForward {
+		external = chosen()
+	}
+	if s.mappings[slowEnd{k.proto, external}] == nil {
+		s.mappings[slowEnd{k.proto, external}] = &slowMapping{k.internal, true, isForward}
+	}
+	return s.open(k, external, in, inside), 0
+}
+
+// inward returns the key and the session of a packet for an external endpoint.
+func (s *slowTable) inward(p proto, remote, external netip.AddrPort, in frame.PortID, quota int) (k slowKey, x *slowSession, ours bool, why frame.Reason) {
+	for k, x := range s.sessions {
+		if k.proto == p && x.external == external && k.remote == remote {
+			s.touch(x, outside)
+			return k, x, true, 0
+		}
+	}
+	m, to := s.mappings[slowEnd{p, external}], s.forward[external]
+	switch {
+	case p == icmp || m == nil && !to.IsValid():
+		return k, nil, false, 0
+	case m != nil && !m.forward && !s.admits(p, external, remote.Addr()):
+		return k, nil, true, frame.DropNATFiltered
+	}
+	if why := s.full(in, quota); why != 0 {
+		return k, nil, true, why
+	}
+	if m != nil {
+		to = m.internal
+	}
+	k = slowKey{p, to, remote}
+	if s.sessions[k] != nil {
+		return k, nil, true, frame.DropNATInvalid
+	}
+	if m == nil {
+		main := true
+		for e, m := range s.mappings {
+			main = main && !(e.proto == p && m.internal == to && m.main)
+		}
+		s.mappings[slowEnd{p, external}] = &slowMapping{to, main, true}
+	}
+	return k, s.open(k, external, in, outside), true, 0
+}
+
+func (s *slowTable) admits(p proto, external netip.AddrPort, remote netip.Addr) bool {
+	for k, x := range s.sessions {
+		if s.filtering == AddressDependent && k.proto == p && x.external == external && k.remote.Addr() == remote {
+			return true
+		}
+	}
+	return s.filtering == EndpointIndependent
+}
+
+// A model holds the table beside its slow twin.
+type model struct {
+	*rig
+	f    family
+	slow *slowTable
+}
+
+// TestModel compares the table with its slow twin.
+func TestModel(t *testing.T) {
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			rapid.Check(t, func(rt *rapid.T) { checkModel(t, rt, f) })
+		})
+	}
+}
+
+func checkModel(t *testing.T, rt *rapid.T, f family) {
+	forwarded := map[netip.AddrPort]netip.AddrPort{at(f.external, 80): at(f.guest, 5000), at(f.external, 81): at(f.other, 5001)}
+	m := &model{f: f, slow: &slowTable{
+		capacity: rapid.SampledFrom([]int{6, 14, 1000}).Draw(rt, "capacity"), quota: rapid.SampledFrom([]int{0, 0, 5}).Draw(rt, "quota"),
+		refresh: rapid.Bool().Draw(rt, "refresh"), forward: forwarded, mappings: map[slowEnd]*slowMapping{}, sessions: map[slowKey]*slowSession{},
+	}}
+	m.rig = newRigOf(t, m.slow.capacity, m.settings())
+	packet := func(rt *rapid.T) (proto, netip.AddrPort, netip.AddrPort) {
+		return proto(rapid.IntRange(0, 2).Draw(rt, "protocol")),
+			at(rapid.SampledFrom([]netip.Addr{f.guest, f.other}).Draw(rt, "guest"), uint16(rapid.IntRange(4999, 5002).Draw(rt, "port"))),
+			at(rapid.SampledFrom([]netip.Addr{f.remote, f.remote2}).Draw(rt, "remote"), uint16(rapid.IntRange(53, 54).Draw(rt, "remote port")))
+	}
+	rt.Repeat(map[string]func(*rapid.T){
+		"out": func(rt *rapid.T) {
+			p, internal, remote := packet(rt)
+			m.sendOut(rt, p, internal, remote)
+		},
+		"in": func(rt *rapid.T) {
+			p, _, remote := packet(rt)
+			m.sendIn(rt, p, remote, m.drawExternal(rt, p))
+		},
+		"hairpin": func(rt *rapid.T) {
+			p, internal, _ := packet(rt)
+			if p != icmp {
+				m.sendBack(rt, p, internal, m.drawExternal(rt, p))
+			}
+		},
+		"time": func(rt *rapid.T) {
+			m.slow.now += time.Duration(rapid.IntRange(0, 200).Draw(rt, "seconds")) * time.Second
+			m.pass(m.slow.now - m.now)
+			m.slow.settle(func(_ slowKey, x *slowSession) bool { return x.deadline <= m.slow.now })
+		},
+		"filtering": func(rt *rapid.T) {
+			m.slow.filtering = Filtering(rapid.IntRange(0, 2).Draw(rt, "filtering"))
+			m.tab.Configure(m.now, m.settings())
+		},
+		"flush": func(rt *rapid.T) {
+			guest := rapid.SampledFrom([]netip.Addr{f.guest, f.other}).Draw(rt, "guest")
+			before := len(m.slow.sessions)
+			m.slow.settle(func(k slowKey, _ *slowSession) bool { return k.internal.Addr() == guest })
+			if got, want := m.tab.Flush(1, guest), before-len(m.slow.sessions); got != want {
+				rt.Fatalf("flushed %d, want %d", got, want)
+			}
+		},
+		"": m.check,
+	})
+}
+
+func (m *model) settings() Settings {
+	p := Policy{Filtering: m.slow.filtering, Quota: m.slow.quota, Timers: Timers{InboundRefresh: m.slow.refresh}}
+	for from, to := range m.slow.forward {
+		p.Forwards = append(p.Forwards, bothProtocols(Forward{Pool: 1, First: from.Port(), Last: from.Port(), To: to})...)
+	}
+	return Settings{Realms: map[Realm]Policy{1: p}, Pools: map[Pool]PoolConfig{1: {Addresses: []netip.Addr{m.f.external}}}}
+}
+
+// drawExternal draws an external endpoint, most often one that is in use.
+func (m *model) drawExternal(rt *rapid.T, p proto) netip.AddrPort {
+	list := []netip.AddrPort{at(m.f.external, 80), at(m.f.external, 81), at(m.f.external, 82), at(m.f.external, 5000)}
+	for e := range m.slow.mappings {
+		if e.proto == p {
+			list = append(list, e.at)
+		}
+	}
+	slices.SortFunc(list, netip.AddrPort.Compare)
+	return rapid.SampledFrom(list).Draw(rt, "external")
+}
+
+func (m *model) frame(p proto, src, dst netip.AddrPort) []byte {
+	switch p {
+	case udp:
+		return udpFrame(src, dst, 10)
+	case tcp:
+		return tcpFrame(src, dst, seg{flags: syn, seq: 1})
+	}
+	if src.Addr() == m.f.guest || src.Addr() == m.f.other {
+		return echoFrame(src.Addr(), dst.Addr(), m.f.echo, src.Port())
+	}
+	return echoFrame(src.Addr(), dst.Addr(), m.f.echoReply, dst.Port())
+}
+
+// key is that of a session; a query's remote has no port.
+func key(p proto, internal, remote netip.AddrPort) slowKey {
+	if p == icmp {
+		remote = at(remote.Addr(), 0)
+	}
+	return slowKey{p, internal, remote}
+}
+
+// chosen checks a port that the table chose for a new mapping, and returns it.
+func (m *model) chosen(rt *rapid.T, p proto, internal netip.AddrPort, q []byte) func() netip.AddrPort {
+	return func() netip.AddrPort {
+		if q == nil {
+			rt.Fatal("the table made no mapping")
+		}
+		got := sourceEnd(q)
+		taken := func(e netip.AddrPort) bool {
+			return m.slow.mappings[slowEnd{p, e}] != nil || p != icmp && m.slow.forward[e].IsValid()
+		}
+		kept := at(m.f.external, internal.Port())
+		switch {
+		case taken(got) || got.Addr() != m.f.external:
+			rt.Fatalf("%v was taken already, or is not external", got)
+		case !taken(kept) && got != kept:
+			rt.Fatalf("%v became %v, and its port was free", internal, got)
+		case p == udp && got.Port()%2 != internal.Port()%2 || p != icmp && got.Port() < 1024:
+			rt.Fatalf("%v became %v", internal, got)
+		}
+		return got
+	}
+}
+
+func (m *model) sendOut(rt *rapid.T, p proto, internal, remote netip.AddrPort) {
+	q, why := m.out(m.frame(p, internal, remote))
+	x, want := m.slow.outward(key(p, internal, remote), guestPort, m.chosen(rt, p, internal, q))
+	if why != want {
+		rt.Fatalf("%v, want %v", why, want)
+	}
+	if want == 0 && sourceEnd(q) != x.external {
+		rt.Fatalf("from %v, want %v", sourceEnd(q), x.external)
+	}
+}
+
+func (m *model) sendIn(rt *rapid.T, p proto, remote, external netip.AddrPort) {
+	k, _, ours, want := m.slow.inward(p, key(p, external, remote).remote, external, uplinkPort, m.slow.capacity/2)
+	q, gotOurs, why := m.in(m.frame(p, remote, external))
+	if gotOurs != ours || why != want {
+		rt.Fatalf("ours %v, %v, want %v, %v", gotOurs, why, ours, want)
+	}
+	if q != nil && destinationEnd(q) != k.internal {
+		rt.Fatalf("to %v, want %v", destinationEnd(q), k.internal)
+	}
+}
+
+func (m *model) sendBack(rt *rapid.T, p proto, internal, external netip.AddrPort) {
+	wanted := m.slow.mappings[slowEnd{p, external}] != nil || m.slow.forward[external].IsValid()
+	q, gotOurs, why := m.hairpin(m.frame(p, internal, external))
+	if !wanted {
+		if gotOurs || why != 0 {
+			rt.Fatalf("ours %v, %v, want it left to the host", gotOurs, why)
+		}
+		return
+	}
+	// What became of the source is seen in the table if the packet was lost.
+	if q == nil {
+		for s := range m.tab.Sessions {
+			if protoIs(s.Protocol, p) && s.Inside == internal && s.Remote == external {
+				q = m.frame(p, s.External, external)
+			}
+		}
+	}
+	x, want := m.slow.outward(slowKey{p, internal, external}, guestPort, m.chosen(rt, p, internal, q))
+	k, ours := slowKey{}, true
+	if want == 0 {
+		k, _, ours, want = m.slow.inward(p, x.external, external, guestPort, m.slow.quota)
+	}
+	if gotOurs != ours || why != want {
+		rt.Fatalf("ours %v, %v, want %v, %v", gotOurs, why, ours, want)
+	}
+	if want == 0 && (sourceEnd(q) != x.external || destinationEnd(q) != k.internal) {
+		rt.Fatalf("%v > %v, want %v > %v", sourceEnd(q), destinationEnd(q), x.external, k.internal)
+	}
+}
+
+func protoIs(n frame.Protocol, p proto) bool {
+	got, _ := protoOf(n)
+	return got == p
+}
+
+// check compares all sessions, and the books.
+func (m *model) check(rt *rapid.T) {
+	got := map[slowKey]string{}
+	for s := range m.tab.Sessions {
+		p, _ := protoOf(s.Protocol)
+		got[key(p, s.Inside, s.Remote)] = fmt.Sprint(s.External, s.Port, s.State, s.Expires)
+	}
+	want := map[slowKey]string{}
+	for k, x := range m.slow.sessions {
+		want[k] = fmt.Sprint(x.external, x.port, x.state, x.deadline)
+	}
+	if !maps.Equal(got, want) {
+		rt.Fatalf("sessions\n%v, want\n%v", got, want)
+	}
+	if n := m.tab.mappings.used; n != len(m.slow.mappings) {
+		rt.Fatalf("%d mappings, want %d", n, len(m.slow.mappings))
+	}
+	slots := 0
+	for _, s := range m.tab.index.slots {
+		if s != 0 {
+			slots++
+		}
+	}
+	mains := 0
+	for _, x := range m.slow.mappings {
+		if x.main {
+			mains++
+		}
+	}
+	if want := 1 + m.tab.hosts.used + mains + len(m.slow.mappings) + 2*len(want) + m.tab.peers.used; slots != want {
+		rt.Fatalf("%d slots of the index, want %d", slots, want)
+	}
+}
