@@ -67,7 +67,7 @@ race: ## unit tests under the race detector
 fuzz: ## every fuzz target for FUZZTIME (200000x)
 	@test/fuzz.sh $(FUZZTIME)
 e2e: root ## end to end: real guests, namespaces, the host, failures
-	go test -p 1 -count=1 -timeout=15m ./test/...
+	go test -p 1 -count=1 -parallel=4 -timeout=15m ./test/...
 
 .PHONY: test
 test: root deps fmt vet lint unit race fuzz e2e ## everything that CI runs

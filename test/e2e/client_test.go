@@ -16,6 +16,7 @@ import (
 
 // A capture is read by Wireshark's own program, from a pipe and from a file.
 func TestCaptureIsReadByTshark(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	a, _, w := h.containers()
 	h.talks(a, 14)
@@ -94,6 +95,7 @@ func (h *house) captured(c *exec.Cmd) {
 
 // Every command answers for people and, with --json, for programs.
 func TestClientAnswersPeopleAndPrograms(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	a, _, w := h.containers()
 	h.talks(a, 14)
@@ -133,6 +135,7 @@ func TestClientAnswersPeopleAndPrograms(t *testing.T) {
 // Static entries hold an address at its port whoever else uses it; flushing forgets
 // the learned ones only.
 func TestStaticEntriesHold(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	a, b, w := h.containers()
 	h.talks(a, 14)
@@ -162,6 +165,7 @@ func TestStaticEntriesHold(t *testing.T) {
 
 // The socket is for root and the group weft.
 func TestOthersAreRefused(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	w := h.hv.Weftd("networks: [{name: lab, mode: isolated}]\n")
 	c := w.CommandOf("status")

@@ -26,6 +26,7 @@ func (h *house) containers() (a, b *lab.NS, w *lab.Weftd) {
 
 // A port whose device is missing waits for it, and keeps nobody else waiting.
 func TestMissingDeviceAppearsLater(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	a := h.container("ct1", 13)
 	w := h.hv.Weftd(twoContainers + "  - {name: vm1, network: lab}\n")
@@ -44,6 +45,7 @@ func TestMissingDeviceAppearsLater(t *testing.T) {
 // A device that vanishes takes its port down and nothing else; one that comes by
 // that name is attached.
 func TestVanishedDeviceComesBack(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	a, b, w := h.containers()
 	h.talks(a, 14)
@@ -74,6 +76,7 @@ func TestVanishedDeviceComesBack(t *testing.T) {
 
 // The same for the NIC of a bridged network.
 func TestVanishedUplinkComesBack(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.container("ct1", 13)
 	w := h.hv.Weftd(`
@@ -99,6 +102,7 @@ ports:
 
 // What weft itself made can be removed behind its back: it is made again.
 func TestRemovedTAPsAreMadeAgain(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	a := h.container("ct1", 13)
 	w := h.hv.Weftd(`
@@ -130,6 +134,7 @@ func (h *house) guestWhen(tap string, station int) {
 // A device that belongs to a kernel bridge is left alone, with the reason in the
 // port's detail, until the bridge lets go of it.
 func TestEnslavedDeviceIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	a, b := h.container("ct1", 13), h.container("ct2", 14)
 	h.hv.Run("ip link add br0 type bridge && ip link set br0 up && ip link set ct2 master br0")
@@ -166,6 +171,7 @@ func TestEnslavedDeviceIsLeftAlone(t *testing.T) {
 // A TAP's name that is taken is an error of that port only, and the device stays whose
 // it is.
 func TestForeignDeviceIsLeftAlone(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	a := h.container("ct1", 13)
 	h.container("ct2", 14)

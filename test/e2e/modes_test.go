@@ -10,6 +10,7 @@ import (
 
 // The rows of the table of modes for a bridged network: everybody reaches everybody.
 func TestBridgedReachesGuestsHostAndOutside(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	ct := h.container("ct1", 13)
 	w := h.hv.Weftd(`
@@ -71,6 +72,7 @@ ports:
 // The rows for an isolated network: its guests reach each other, and nobody else
 // reaches them or is reached, though all share a subnet and a hypervisor.
 func TestIsolatedReachesItsGuestsOnly(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	inside, elsewhere := h.container("ct1", 13), h.container("ct2", 14)
 	w := h.hv.Weftd(`
@@ -136,6 +138,7 @@ ports:
 // A host port is the host's own place in a network, the isolated ones included:
 // here in the daemon's namespace, and given to another one.
 func TestHostPortsHaveAddresses(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	apart := h.NS("apart")
 	w := h.hv.Weftd(`
@@ -170,6 +173,7 @@ ports:
 // A NIC that computes no checksums and cuts no segments sees complete frames: a veth
 // pair with its offloads off verifies every checksum, as the other end of a cable does.
 func TestFramesAreCompleteOnAPlainWire(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	ct := h.container("ct1", 13)
 	w := h.hv.Weftd(`
@@ -199,6 +203,7 @@ ports:
 // A network's MTU holds for the ports that weft makes. A device with a smaller one
 // gets no frame that it could not take: such are dropped, and counted.
 func TestLargeMTU(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	large := h.container("ct1", 13)
 	h.container("ct2", 14)

@@ -11,6 +11,7 @@ import (
 // Containers call their NIC eth0, and so may the hypervisor: a host port's device is
 // made in its own namespace, found there after a crash, and taken from nobody else.
 func TestHostPortsOfOneNameInSeveralNamespaces(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.hv.Run("ip link add eth0 type veth peer name other")
 	own := h.hv.Run("ip -o link show eth0")
@@ -45,6 +46,7 @@ ports:
 // A second daemon, started by mistake on another socket, gets no port; and when it
 // ends, it takes nothing from the first.
 func TestSecondDaemonTakesNothingAway(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	ct := h.container("ct1", 13)
 	document := `

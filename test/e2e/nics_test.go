@@ -11,6 +11,7 @@ import (
 // Several NICs, case 1: one guest with ports on two networks is a member of both,
 // and no way from one to the other.
 func TestGuestWithPortsOnTwoNetworks(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	inLab := h.container("ct1", 13)
 	w := h.hv.Weftd(`
@@ -43,6 +44,7 @@ ports:
 // Case 2: two ports of one guest on one network are two stations, each reached at its
 // own port, and make no loop.
 func TestGuestWithTwoPortsOnOneNetwork(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	w := h.hv.Weftd(`
 networks:
@@ -82,6 +84,7 @@ ports:
 
 // Case 3: each NIC of the host serves a network of its own.
 func TestEachNICServesItsOwnNetwork(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	out1 := h.NS("out1")
 	h.Veth(h.hv, "nic1", out1, "eth0")
@@ -112,6 +115,7 @@ ports:
 // carrier the next takes over, the world finds the guest behind it without the
 // guest's doing, and no frame comes twice.
 func TestStandbyUplinkTakesOver(t *testing.T) {
+	t.Parallel()
 	l := lab.New(t)
 	h := &house{Lab: l, hv: l.NS("hv"), out: l.NS("out")}
 	h.out.Run("ip link add br0 type bridge && ip link set br0 up")

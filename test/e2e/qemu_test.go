@@ -13,6 +13,7 @@ import (
 // QEMU comes, goes, crashes and comes back on its TAP: weft shows it as link state,
 // and the guest is reached again without anybody's doing.
 func TestPortFollowsQEMU(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	w := h.hv.Weftd(`
 networks:
@@ -55,6 +56,7 @@ ports:
 // The TAP is its owner's: QEMU run by somebody else may not open it, and one that
 // asks for another number of queues is refused.
 func TestTAPOpensForItsOwnerOnly(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	w := h.hv.Weftd(`
 networks:

@@ -17,6 +17,7 @@ var errNotYet = errors.New("not yet")
 // What weftd cannot do without is told in one line with the remedy, and leaves
 // nothing half made.
 func TestStartNamesWhatIsMissing(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.container("ct1", 13)
 	for _, c := range []struct {
@@ -65,6 +66,7 @@ ports:
 
 // A file that is not there is named.
 func TestStartWithoutFile(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	w := h.hv.NewWeftd("")
 	if err := os.Remove(w.Config); err != nil {
@@ -78,6 +80,7 @@ func TestStartWithoutFile(t *testing.T) {
 // A second daemon on the same socket is refused; one on the same devices gets none
 // of them. The first one's guests notice neither.
 func TestSecondDaemonHarmsNobody(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	a, _, w := h.containers()
 	ports := withoutStations(w)
@@ -107,6 +110,7 @@ func TestSecondDaemonHarmsNobody(t *testing.T) {
 
 // What is at the socket's path and is no daemon's socket is not removed.
 func TestSocketPathTaken(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	w := h.hv.NewWeftd("networks: [{name: lab, mode: isolated}]\n")
 	if err := os.WriteFile(w.Socket, []byte("precious"), 0o600); err != nil {
@@ -122,6 +126,7 @@ func TestSocketPathTaken(t *testing.T) {
 
 // A disk that is full refuses edits, whole, and nothing else.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	a := h.container("ct1", 13)
 	h.container("ct2", 14)
@@ -158,6 +163,7 @@ func TestDiskFull(t *testing.T) {
 
 // A file without write permission refuses edits unless they are for run time only.
 func TestReadOnlyFile(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	w := h.hv.Weftd("networks: [{name: lab, mode: isolated}]\n")
 	if err := os.Chmod(w.Config, 0o444); err != nil {

@@ -13,6 +13,7 @@ import (
 // The capabilities that the systemd unit leaves to weftd suffice for every type of
 // port, for a restart and for the end.
 func TestUnitsCapabilitiesSuffice(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	ct := h.container("ct1", 13)
 	apart := h.NS("apart")
