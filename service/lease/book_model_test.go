@@ -1,7 +1,9 @@
 package lease
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -136,130 +138,155 @@ func TestNoTwoClientsHoldOneAddress(t *testing.T) {
 		}
 		w := newWorld(t, filepath.Join(root, "book"))
 		defer func() {
-			if err := w.book.Close(); err != nil {
-				t.Error(err)
-			}
-			if err := os.RemoveAll(root); err != nil {
+			if err := errors.Join(w.book.Close(), os.RemoveAll(root)); err != nil {
 				t.Error(err)
 			}
 		}()
-		client := rapid.IntRange(0, len(w.clients)-1)
-		address := rapid.Custom(func(t *rapid.T) netip.Addr {
-			if rapid.Bool().Draw(t, "v6") {
-				return offset(addr("2001:db8::fff"), uint64(rapid.IntRange(0, 4).Draw(t, "n")))
-			}
-			return offset(addr("192.0.2.9"), uint64(rapid.IntRange(0, 6).Draw(t, "n")))
-		})
-		term := rapid.Map(rapid.IntRange(60, 600), func(s int) time.Duration { return time.Duration(s) * time.Second })
-		t.Repeat(map[string]func(*rapid.T){
-			"offer": func(t *rapid.T) {
-				i := client.Draw(t, "client")
-				l, err := w.book.Offer(w.now, w.clients[i], address.Draw(t, "want"))
-				if err == nil {
-					w.offers[i] = l.Address
-				}
-			},
-			"join": func(t *rapid.T) {
-				i := client.Draw(t, "client")
-				if l, err := w.book.Offer(w.now, w.clients[i], netip.Addr{}); err == nil {
-					w.bind(t, i, l.Address, term.Draw(t, "term"))
-				}
-			},
-			"take the offer": func(t *rapid.T) {
-				if i := client.Draw(t, "client"); w.offers[i].IsValid() {
-					w.bind(t, i, w.offers[i], term.Draw(t, "term"))
-				}
-			},
-			"take any": func(t *rapid.T) {
-				w.bind(t, client.Draw(t, "client"), address.Draw(t, "address"), term.Draw(t, "term"))
-			},
-			"renew": func(t *rapid.T) {
-				if i := client.Draw(t, "client"); w.told[i].until.After(w.now) {
-					w.bind(t, i, w.told[i].address, term.Draw(t, "term"))
-				}
-			},
-			"free": func(t *rapid.T) {
-				i := client.Draw(t, "client")
-				if a := w.told[i].address; a.IsValid() && w.book.Free(w.now, w.clients[i], a) == nil {
-					w.told[i] = promise{}
-				}
-			},
-			"free another's": func(t *rapid.T) {
-				i, j := client.Draw(t, "client"), client.Draw(t, "victim")
-				c := w.clients[j]
-				if c.Port = w.clients[i].Port; c.Port != w.told[j].port && w.book.Free(w.now, c, w.told[j].address) == nil {
-					t.Fatal("a lease was freed from another port")
-				}
-			},
-			"decline": func(t *rapid.T) {
-				i := client.Draw(t, "client")
-				if a := w.told[i].address; a.IsValid() && w.book.Decline(w.now, w.clients[i], a) == nil {
-					w.told[i] = promise{}
-				}
-			},
-			"quarantine": func(t *rapid.T) { _ = w.book.Quarantine(w.now, address.Draw(t, "address")) },
-			"withdraw":   func(t *rapid.T) { w.book.Withdraw(w.now, w.clients[client.Draw(t, "client")]) },
-			"release": func(t *rapid.T) {
-				a := address.Draw(t, "address")
-				if w.book.Release(w.now, a) == nil {
-					w.synced(t)
-					for i, p := range w.told {
-						if p.address == a {
-							w.told[i] = promise{}
-						}
-					}
-				}
-			},
-			"time": func(t *rapid.T) {
-				w.now = w.now.Add(rapid.SampledFrom([]time.Duration{1, 20, 61, 200, 700}).Draw(t, "seconds") * time.Second)
-			},
-			"expire": func(*rapid.T) { w.book.Expire(w.now) },
-			"move": func(t *rapid.T) {
-				w.clients[client.Draw(t, "client")].Port = fmt.Sprint("vm", rapid.IntRange(0, 2).Draw(t, "port"))
-			},
-			"set": func(t *rapid.T) {
-				w.settings.Quota = rapid.IntRange(0, 4).Draw(t, "quota")
-				w.settings.Ranges[0].Last = offset(w.settings.Ranges[0].First, uint64(rapid.IntRange(0, 4).Draw(t, "size")))
-				w.settings.Exclude = []netip.Addr{addr("192.0.2.12")}
-				w.settings.Reservations = nil
-				if rapid.Bool().Draw(t, "reserve") {
-					w.settings.Reservations = []Reservation{
-						{MAC: w.clients[3].MAC, Address: addr("192.0.2.11"), Name: "db"},
-						{MAC: w.clients[6].MAC, Address: addr("192.0.2.15"), Address6: addr("2001:db8::1001"), Name: "host1"},
-					}
-				}
-				if err := w.book.Set(w.settings); err != nil {
-					t.Fatal(err)
-				}
-			},
-			"make the file anew": func(t *rapid.T) {
-				w.book.limit = 0
-				w.book.tidy()
-				w.synced(t)
-			},
-			"restart": func(t *rapid.T) {
-				before := w.book.List()
-				if err := w.book.Close(); err != nil {
-					t.Fatal(err)
-				}
-				w.open(t, w.root)
-				w.book.Expire(w.now)
-				if err := w.book.Damage(); err != nil {
-					t.Fatalf("after a clean end: %v", err)
-				}
-				for _, l := range before {
-					if l.State == Bound && l.Expiry.After(w.now) && !slices.ContainsFunc(w.book.List(), func(o Lease) bool {
-						l.Client.Name, o.Client.Name = "", "" // names may change by Set, and addresses not
-						return o.Address == l.Address && o.State == Bound && o.Client == l.Client && o.Expiry.Equal(l.Expiry)
-					}) {
-						t.Fatalf("%+v did not survive the restart", l)
-					}
-				}
-			},
+		actions := map[string]func(*rapid.T){
 			"crash": w.crash,
 			"":      func(t *rapid.T) { verify(t, w.book.table) },
-		})
+		}
+		maps.Copy(actions, w.coming())
+		maps.Copy(actions, w.going())
+		maps.Copy(actions, w.around())
+		t.Repeat(actions)
 	})
+}
+
+var (
+	someAddress = rapid.Custom(func(t *rapid.T) netip.Addr {
+		if rapid.Bool().Draw(t, "v6") {
+			return offset(addr("2001:db8::fff"), uint64(rapid.IntRange(0, 4).Draw(t, "n")))
+		}
+		return offset(addr("192.0.2.9"), uint64(rapid.IntRange(0, 6).Draw(t, "n")))
+	})
+	someTerm = rapid.Map(rapid.IntRange(60, 600), func(s int) time.Duration { return time.Duration(s) * time.Second })
+)
+
+func (w *world) some(t *rapid.T, who string) int {
+	return rapid.IntRange(0, len(w.clients)-1).Draw(t, who)
+}
+
+// coming returns what clients do to get addresses.
+func (w *world) coming() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
+		"offer": func(t *rapid.T) {
+			i := w.some(t, "client")
+			l, err := w.book.Offer(w.now, w.clients[i], someAddress.Draw(t, "want"))
+			if err == nil {
+				w.offers[i] = l.Address
+			}
+		},
+		"join": func(t *rapid.T) {
+			i := w.some(t, "client")
+			if l, err := w.book.Offer(w.now, w.clients[i], netip.Addr{}); err == nil {
+				w.bind(t, i, l.Address, someTerm.Draw(t, "term"))
+			}
+		},
+		"take the offer": func(t *rapid.T) {
+			if i := w.some(t, "client"); w.offers[i].IsValid() {
+				w.bind(t, i, w.offers[i], someTerm.Draw(t, "term"))
+			}
+		},
+		"take any": func(t *rapid.T) {
+			w.bind(t, w.some(t, "client"), someAddress.Draw(t, "address"), someTerm.Draw(t, "term"))
+		},
+		"renew": func(t *rapid.T) {
+			if i := w.some(t, "client"); w.told[i].until.After(w.now) {
+				w.bind(t, i, w.told[i].address, someTerm.Draw(t, "term"))
+			}
+		},
+	}
+}
+
+// going returns what ends leases.
+func (w *world) going() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
+		"free": func(t *rapid.T) {
+			i := w.some(t, "client")
+			if a := w.told[i].address; a.IsValid() && w.book.Free(w.now, w.clients[i], a) == nil {
+				w.told[i] = promise{}
+			}
+		},
+		"free another's": func(t *rapid.T) {
+			i, j := w.some(t, "client"), w.some(t, "victim")
+			c := w.clients[j]
+			if c.Port = w.clients[i].Port; c.Port != w.told[j].port && w.book.Free(w.now, c, w.told[j].address) == nil {
+				t.Fatal("a lease was freed from another port")
+			}
+		},
+		"decline": func(t *rapid.T) {
+			i := w.some(t, "client")
+			if a := w.told[i].address; a.IsValid() && w.book.Decline(w.now, w.clients[i], a) == nil {
+				w.told[i] = promise{}
+			}
+		},
+		"quarantine": func(t *rapid.T) { _ = w.book.Quarantine(w.now, someAddress.Draw(t, "address")) },
+		"withdraw":   func(t *rapid.T) { w.book.Withdraw(w.now, w.clients[w.some(t, "client")]) },
+		"release": func(t *rapid.T) {
+			a := someAddress.Draw(t, "address")
+			if w.book.Release(w.now, a) == nil {
+				w.synced(t)
+				for i, p := range w.told {
+					if p.address == a {
+						w.told[i] = promise{}
+					}
+				}
+			}
+		},
+	}
+}
+
+// around returns what happens around them.
+func (w *world) around() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
+		"time": func(t *rapid.T) {
+			w.now = w.now.Add(rapid.SampledFrom([]time.Duration{1, 20, 61, 200, 700}).Draw(t, "seconds") * time.Second)
+		},
+		"expire": func(*rapid.T) { w.book.Expire(w.now) },
+		"move": func(t *rapid.T) {
+			w.clients[w.some(t, "client")].Port = fmt.Sprint("vm", rapid.IntRange(0, 2).Draw(t, "port"))
+		},
+		"set": func(t *rapid.T) {
+			w.settings.Quota = rapid.IntRange(0, 4).Draw(t, "quota")
+			w.settings.Ranges[0].Last = offset(w.settings.Ranges[0].First, uint64(rapid.IntRange(0, 4).Draw(t, "size")))
+			w.settings.Exclude = []netip.Addr{addr("192.0.2.12")}
+			w.settings.Reservations = nil
+			if rapid.Bool().Draw(t, "reserve") {
+				w.settings.Reservations = []Reservation{
+					{MAC: w.clients[3].MAC, Address: addr("192.0.2.11"), Name: "db"},
+					{MAC: w.clients[6].MAC, Address: addr("192.0.2.15"), Address6: addr("2001:db8::1001"), Name: "host1"},
+				}
+			}
+			if err := w.book.Set(w.settings); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"make the file anew": func(t *rapid.T) {
+			w.book.limit = 0
+			w.book.tidy()
+			w.synced(t)
+		},
+		"restart": func(t *rapid.T) {
+			before := w.book.List()
+			if err := w.book.Close(); err != nil {
+				t.Fatal(err)
+			}
+			w.open(t, w.root)
+			w.book.Expire(w.now)
+			if err := w.book.Damage(); err != nil {
+				t.Fatalf("after a clean end: %v", err)
+			}
+			for _, l := range before {
+				if l.State == Bound && l.Expiry.After(w.now) && !slices.ContainsFunc(w.book.List(), func(o Lease) bool {
+					l.Client.Name, o.Client.Name = "", "" // names may change by Set, and addresses not
+					return o.Address == l.Address && o.State == Bound && o.Client == l.Client && o.Expiry.Equal(l.Expiry)
+				}) {
+					t.Fatalf("%+v did not survive the restart", l)
+				}
+			}
+		},
+	}
 }
 
 // verify checks that all that a table knows fits together.
