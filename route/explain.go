@@ -71,7 +71,7 @@ func (r *Router) Explain(at frame.PortID, src, dst netip.Addr) (Decision, error)
 	if src.Is4() != dst.Is4() || !src.IsValid() || !dst.IsValid() {
 		return Decision{}, fmt.Errorf("route: %v and %v are not of one family", src, dst)
 	}
-	j := judge(in, v.lookup(src), v.lookup(dst))
+	j := judge(in, in.lookup(src), in.lookup(dst))
 	switch j.verdict {
 	case leave:
 		return Decision{Host: true}, nil

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/gaissmai/bart"
+
 	"weft/frame"
 )
 
@@ -22,20 +24,22 @@ type Interface struct {
 	Realm   uint16         // inside with NAT: its realm; 0: routed
 	Pool    uint16         // inside: pool of its own external addresses; 0: that of the uplink. Outside: pool of the host's addresses there
 	Reach   []frame.PortID // inside: other inside interfaces to which it may send
+	Uplinks []frame.PortID // inside: the uplinks that its packets may leave by; nil: all
 	Proxy   bool           // outside: answer ARP and neighbor solicitations there for View.Owned too
 }
 
 // An iface is an Interface as the snapshot has it.
 type iface struct {
 	Interface
-	order     int        // among the view's, to choose between routes alike
-	addr4     netip.Addr // its source of ICMP errors and ARP requests; zero: none
-	addr6     netip.Addr // its source of ICMP errors: global, if it has such
-	linkLocal netip.Addr // its source of neighbor solicitations; zero: addr6
+	table     *bart.Fast[*target] // what addresses are to what comes in here
+	order     int                 // among the view's, to choose between routes alike
+	addr4     netip.Addr          // its source of ICMP errors and ARP requests; zero: none
+	addr6     netip.Addr          // its source of ICMP errors: global, if it has such
+	linkLocal netip.Addr          // its source of neighbor solicitations; zero: addr6
 }
 
 func newIface(c Interface, order int) *iface {
-	c.Addresses, c.Reach = slices.Clone(c.Addresses), slices.Clone(c.Reach)
+	c.Addresses, c.Reach, c.Uplinks = slices.Clone(c.Addresses), slices.Clone(c.Reach), slices.Clone(c.Uplinks)
 	i := &iface{Interface: c, order: order}
 	for _, p := range c.Addresses {
 		a := p.Addr()
@@ -58,6 +62,13 @@ func first(a, b netip.Addr) netip.Addr {
 		return a
 	}
 	return b
+}
+
+// lookup returns what the address is to what comes in here, by the longest prefix, or
+// nil if no route leads there.
+func (i *iface) lookup(a netip.Addr) *target {
+	t, _ := i.table.Lookup(a)
+	return t
 }
 
 // source returns the interface's address of the IP version, from which it tells of

@@ -49,10 +49,10 @@ func judge(in *iface, s, d *target) judgement {
 // judgeOutside decides on a packet from an uplink. What is not for an address behind
 // weft is left alone: the host may be somebody else's router.
 func judgeOutside(s, d *target) judgement {
-	if d == nil || d.kind == routed && d.iface.Outside || d.gateway {
+	if d == nil || d.kind == elsewhere || d.kind == routed && d.iface.Outside || d.gateway {
 		return judgement{leave, 0, d}
 	}
-	if s != nil && (s.kind != routed || !s.iface.Outside) {
+	if s != nil && s.kind != elsewhere && (s.kind != routed || !s.iface.Outside) {
 		if d.kind == local {
 			return judgement{leave, 0, d} // the host has its own filter
 		}
@@ -79,8 +79,8 @@ func judgeInside(in *iface, s, d *target) judgement {
 		return judgement{drop, frame.DropMartian, d}
 	}
 	switch {
-	case d == nil:
-		return judgement{drop, frame.DropNoRoute, nil}
+	case d == nil || d.kind == elsewhere:
+		return judgement{drop, frame.DropNoRoute, d}
 	case d.gateway || d.kind == local && in.Realm == 0:
 		return judgement{leave, 0, d}
 	case d.kind == local:

@@ -1,6 +1,7 @@
 package route_test
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -74,35 +75,53 @@ func (w twin) broadcastOf(a netip.Addr) (at frame.PortID) {
 	return at
 }
 
-// best returns the route for an address: longest prefix, then own subnets, then lowest
-// metric, then first interface, then lowest next hop.
-func (w twin) best(a netip.Addr) (best route.Route, order int, ok bool) {
-	for o, i := range w.v.Interfaces {
-		list := slices.Clone(w.v.Routes)
-		if !i.Outside {
-			for _, p := range i.Addresses {
-				list = append(list, route.Route{Prefix: p, Port: i.Port, Metric: -1000})
-			}
+// best returns the route for an address, as who comes in by in may use it: longest
+// prefix, then by an uplink that is allowed, then own subnets, then lowest metric, then
+// first interface, then lowest next hop. It is not ok if that leads elsewhere.
+func (w twin) best(in route.Interface, a netip.Addr) (route.Route, bool) {
+	type candidate struct {
+		route.Route
+		order   int
+		allowed bool
+	}
+	var list []candidate
+	for _, r := range w.v.Routes {
+		o := slices.IndexFunc(w.v.Interfaces, func(i route.Interface) bool { return i.Port == r.Port })
+		c := candidate{r, o, o >= 0}
+		if o < 0 {
+			c.order = len(w.v.Interfaces)
+		} else if w.v.Interfaces[o].Outside && in.Uplinks != nil {
+			c.allowed = slices.Contains(in.Uplinks, r.Port)
 		}
-		for _, r := range list {
-			if r.Port != i.Port || !r.Prefix.Contains(a) {
-				continue
-			}
-			better := r.Prefix.Bits() > best.Prefix.Bits()
-			if r.Prefix.Bits() == best.Prefix.Bits() {
-				better = r.Metric < best.Metric || r.Metric == best.Metric &&
-					(o < order || o == order && r.Via.Less(best.Via))
-			}
-			if !ok || better {
-				best, order, ok = r, o, true
+		list = append(list, c)
+	}
+	for o, i := range w.v.Interfaces {
+		for _, p := range i.Addresses {
+			if !i.Outside {
+				list = append(list, candidate{route.Route{Prefix: p, Port: i.Port, Metric: -1000}, o, true})
 			}
 		}
 	}
-	return best, order, ok
+	list = slices.DeleteFunc(list, func(c candidate) bool { return !c.Prefix.Contains(a) })
+	if len(list) == 0 {
+		return route.Route{}, false
+	}
+	best := slices.MinFunc(list, func(x, y candidate) int {
+		choice := 0
+		if in.Uplinks != nil && x.allowed != y.allowed {
+			choice = 1
+			if x.allowed {
+				choice = -1
+			}
+		}
+		return cmp.Or(cmp.Compare(y.Prefix.Bits(), x.Prefix.Bits()), choice,
+			cmp.Compare(x.Metric, y.Metric), cmp.Compare(x.order, y.order), x.Via.Compare(y.Via))
+	})
+	return best.Route, best.allowed
 }
 
 // kind names what an address is: a word, or "routed" with its route.
-func (w twin) kind(a netip.Addr) (string, route.Route) {
+func (w twin) kind(in route.Interface, a netip.Addr) (string, route.Route) {
 	switch {
 	case a == addr("255.255.255.255"):
 		return "limited broadcast", route.Route{}
@@ -124,7 +143,7 @@ func (w twin) kind(a netip.Addr) (string, route.Route) {
 	if at := w.broadcastOf(a); at != 0 {
 		return "broadcast", route.Route{Port: at}
 	}
-	if r, _, ok := w.best(a); ok {
+	if r, ok := w.best(in, a); ok {
 		return "routed", r
 	}
 	return "unknown", route.Route{}
@@ -134,8 +153,8 @@ func (w twin) kind(a netip.Addr) (string, route.Route) {
 // destination, if it knows it.
 func (w twin) decide(at frame.PortID, src, dst, translated netip.Addr) fate {
 	in := w.iface(at)
-	d, to := w.kind(dst)
-	s, from := w.kind(src)
+	d, to := w.kind(in, dst)
+	s, from := w.kind(in, src)
 	toOutside := d == "routed" && w.iface(to.Port).Outside
 	fromOutside := s == "routed" && w.iface(from.Port).Outside
 	martian := fate{reason: frame.DropMartian}
@@ -183,7 +202,7 @@ func (w twin) translate(d string, dst netip.Addr) fate {
 	case !dst.IsValid():
 		return fate{reason: frame.DropNATNoSession}
 	}
-	if k, to := w.kind(dst); k == "routed" && !w.iface(to.Port).Outside {
+	if k, to := w.kind(route.Interface{}, dst); k == "routed" && !w.iface(to.Port).Outside {
 		return deliver(to, dst)
 	}
 	return fate{reason: frame.DropNoRoute}
@@ -317,7 +336,7 @@ func drawPrefix(is4 bool, least int) *rapid.Generator[netip.Prefix] {
 
 // isSpecial reports whether no route leads to the address.
 func isSpecial(a netip.Addr) bool {
-	k, _ := twin{}.kind(a)
+	k, _ := twin{}.kind(route.Interface{}, a)
 	return k != "unknown"
 }
 
@@ -336,6 +355,9 @@ func drawView(t *rapid.T, is4 bool) route.View {
 				if rapid.IntRange(0, 2).Draw(t, "reach") == 0 {
 					i.Reach = append(i.Reach, frame.PortID(10*(other+1)))
 				}
+			}
+			if rapid.Bool().Draw(t, "chooses") {
+				i.Uplinks = rapid.SliceOfNDistinct(rapid.SampledFrom([]frame.PortID{10, 20, 30, 40}), 0, 2, rapid.ID).Draw(t, "uplinks")
 			}
 		}
 		i.Addresses = rapid.SliceOfN(drawPrefix(is4, 8), 0, 2).Draw(t, "addresses")

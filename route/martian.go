@@ -12,6 +12,7 @@ const (
 	broadcast             // all hosts of a subnet
 	linkLocal             // of one link, never routed
 	multicast             // a group
+	elsewhere             // behind an interface of the host that is not one of ours
 	martian               // nobody's: neither source nor destination of what is routed
 )
 
@@ -19,7 +20,7 @@ const (
 type target struct {
 	kind    kind
 	gateway bool       // of local: an inside interface has the address, and no uplink
-	iface   *iface     // of routed and broadcast
+	iface   *iface     // of routed and broadcast; of elsewhere nil
 	via     netip.Addr // of routed: the next hop; not valid: the address itself
 	route   Route      // of routed
 }

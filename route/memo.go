@@ -43,10 +43,10 @@ func (t *turn) judge(b *frame.Buf) *judgement {
 	m.version, m.ends = version, ends
 	src, dst := addresses(b)
 	if m.src != src {
-		m.src, m.s = src, t.v.lookup(src)
+		m.src, m.s = src, t.in.lookup(src)
 	}
 	if m.dst != dst {
-		m.dst, m.d = dst, t.v.lookup(dst)
+		m.dst, m.d = dst, t.in.lookup(dst)
 	}
 	m.judgement = judge(t.in, m.s, m.d)
 	return &m.judgement

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gaissmai/bart"
+
 	"weft/frame"
 )
 
@@ -62,7 +64,7 @@ type Router struct {
 // New makes a Router without interfaces.
 func New(c Config) *Router {
 	r := &Router{translator: c.Translator, inject: c.Inject, resolve: c.Resolve}
-	r.view.Store(&view{})
+	r.view.Store(&view{table: new(bart.Fast[*target])})
 	r.neighbors.init()
 	r.scratch.init()
 	return r

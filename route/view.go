@@ -17,13 +17,13 @@ type Route struct {
 	Prefix netip.Prefix
 	Via    netip.Addr // next hop; zero: the destinations are on the link
 	Port   frame.PortID
-	Metric int // of several routes for one prefix, the lowest is taken
+	Metric int // of several routes for one prefix that an interface may use, the lowest is taken
 }
 
 // A View is all that the router goes by but its neighbors.
 type View struct {
 	Interfaces []Interface
-	Routes     []Route        // the host's, by outside interfaces, and static ones by inside interfaces; Set adds the subnets of the latter. Those by other ports are ignored
+	Routes     []Route        // the host's, and static ones by inside interfaces; Set adds the subnets of the latter. What goes by other ports, or by none, is unreachable from inside
 	Local      []netip.Addr   // all addresses of the host, of any interface, but not loopback: what goes there is for the host's stack
 	External   []netip.Addr   // addresses of NAT pools that are not the host's
 	Owned      []netip.Prefix // what is answered for at outside interfaces with Proxy; External always is
@@ -33,7 +33,7 @@ type View struct {
 type view struct {
 	ifaces []*iface
 	byPort map[frame.PortID]*iface
-	table  bart.Fast[*target]
+	table  *bart.Fast[*target] // with all uplinks
 	owned  bart.Lite
 	routes []Route // in force
 	minMTU int     // of all interfaces, in bytes
@@ -73,17 +73,14 @@ func newView(v View, translator bool) (*view, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("route: %w", err)
 	}
-	n.addRoutes(v.Routes)
-	n.addAddresses(v)
+	n.addRoutes(v)
 	return n, nil
 }
 
-// addRoutes fills the table with the best route for each prefix.
-func (v *view) addRoutes(list []Route) {
-	for _, s := range special {
-		v.table.Insert(s.prefix, &target{kind: s.kind})
-	}
-	list = slices.Clone(list)
+// addRoutes makes the tables: one with all uplinks, and one for each choice of them that
+// an interface has.
+func (v *view) addRoutes(c View) {
+	list := slices.Clone(c.Routes)
 	for _, i := range v.ifaces {
 		if i.Outside {
 			continue
@@ -92,18 +89,59 @@ func (v *view) addRoutes(list []Route) {
 			list = append(list, Route{Prefix: p, Port: i.Port, Metric: connected})
 		}
 	}
-	list = slices.DeleteFunc(list, func(r Route) bool { return v.byPort[r.Port] == nil || isSpecial(r.Prefix) })
+	list = slices.DeleteFunc(list, func(r Route) bool { return isSpecial(r.Prefix) })
 	for k := range list {
 		list[k].Prefix, list[k].Via = list[k].Prefix.Masked(), list[k].Via.WithZone("")
 	}
 	slices.SortStableFunc(list, v.compare)
-	for k, r := range list {
-		if k > 0 && r.Prefix == list[k-1].Prefix {
+	v.table, v.routes = v.tableOf(c, list, nil)
+	tables := map[string]*bart.Fast[*target]{}
+	for _, i := range v.ifaces {
+		i.table = v.table
+		if i.Uplinks == nil {
 			continue
 		}
-		v.routes = append(v.routes, r)
-		v.table.Insert(r.Prefix, &target{kind: routed, iface: v.byPort[r.Port], via: r.Via, route: r})
+		choice := fmt.Sprint(slices.Sorted(slices.Values(i.Uplinks)))
+		if tables[choice] == nil {
+			tables[choice], _ = v.tableOf(c, list, i.Uplinks)
+		}
+		i.table = tables[choice]
 	}
+}
+
+// tableOf returns a table with the best route for each prefix, and these routes. With
+// a choice of uplinks a route by another of them counts only where there is none by
+// those, and leads nowhere.
+func (v *view) tableOf(c View, list []Route, uplinks []frame.PortID) (*bart.Fast[*target], []Route) {
+	table, routes := new(bart.Fast[*target]), []Route(nil)
+	for _, s := range special {
+		table.Insert(s.prefix, &target{kind: s.kind})
+	}
+	for len(list) > 0 {
+		n := 1
+		for n < len(list) && list[n].Prefix == list[0].Prefix {
+			n++
+		}
+		best, i := list[0], v.byPort[list[0].Port]
+		for _, r := range list[:n] {
+			if out := v.byPort[r.Port]; uplinks != nil && out != nil && (!out.Outside || slices.Contains(uplinks, out.Port)) {
+				best, i = r, out
+				break
+			}
+			if uplinks != nil {
+				i = nil
+			}
+		}
+		list = list[n:]
+		if i == nil {
+			table.Insert(best.Prefix, &target{kind: elsewhere})
+			continue
+		}
+		routes = append(routes, best)
+		table.Insert(best.Prefix, &target{kind: routed, iface: i, via: best.Via, route: best})
+	}
+	v.addAddresses(c, table)
+	return table, routes
 }
 
 // compare sorts routes by prefix, and the one to be taken before others for the same.
@@ -112,16 +150,24 @@ func (v *view) compare(a, b Route) int {
 		a.Prefix.Addr().Compare(b.Prefix.Addr()),
 		cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()),
 		cmp.Compare(a.Metric, b.Metric),
-		cmp.Compare(v.byPort[a.Port].order, v.byPort[b.Port].order),
+		cmp.Compare(v.order(a), v.order(b)),
 		a.Via.Compare(b.Via),
 	)
 }
 
+// order is that of a route's interface; those that are not ours come last.
+func (v *view) order(r Route) int {
+	if i := v.byPort[r.Port]; i != nil {
+		return i.order
+	}
+	return len(v.ifaces)
+}
+
 // addAddresses adds what single addresses are, which goes before all routes.
-func (v *view) addAddresses(c View) {
+func (v *view) addAddresses(c View, table *bart.Fast[*target]) {
 	add := func(a netip.Addr, t *target) {
 		if !isSpecial(netip.PrefixFrom(a, a.BitLen())) {
-			v.table.Insert(netip.PrefixFrom(a, a.BitLen()), t)
+			table.Insert(netip.PrefixFrom(a, a.BitLen()), t)
 		}
 	}
 	for _, i := range v.ifaces {
@@ -150,8 +196,7 @@ func (v *view) addAddresses(c View) {
 	}
 }
 
-// lookup returns what the address is by the longest prefix, or nil if no route leads
-// there.
+// lookup returns what the address is with all uplinks.
 func (v *view) lookup(a netip.Addr) *target {
 	t, _ := v.table.Lookup(a)
 	return t

@@ -57,6 +57,54 @@ func second(routes ...route.Route) func(v *route.View) {
 	}
 }
 
+// What the host sends out of a device that weft does not have must not leave by
+// another: a VPN's packets in the clear.
+func TestRoutesByOtherDevicesLeadNowhere(t *testing.T) {
+	elsewhere := route.Route{Prefix: prefix("198.51.100.0/24"), Via: addr("198.18.0.1")}
+	r := newRig(t, second(elsewhere)).meet()
+	p := ipv4.udp(ipv4.remote)
+	r.expectError(r.route(guestPort, p), frame.DropNoRoute, p, ipv4.gatewayA, 3, 0)
+}
+
+// A network that names its uplinks leaves by no other, even if the host would.
+func TestNetworkChoosesItsUplinks(t *testing.T) {
+	via := addr("198.18.0.1")
+	mac := frame.MAC(0x5254_0000_0ff0)
+	everything := prefix("0.0.0.0/0")
+	for name, c := range map[string]struct {
+		uplinks []frame.PortID
+		routes  []route.Route
+		out     frame.PortID // 0: none
+	}{
+		"the worse one":              {[]frame.PortID{portV}, []route.Route{{Prefix: everything, Via: via, Port: portV, Metric: 900}}, portV},
+		"both: the host decides":     {[]frame.PortID{portU, portV}, []route.Route{{Prefix: everything, Via: via, Port: portV, Metric: 900}}, portU},
+		"no route by it":             {[]frame.PortID{portV}, nil, 0},
+		"longer prefix by the other": {[]frame.PortID{portU}, []route.Route{{Prefix: prefix("198.51.100.0/24"), Via: via, Port: portV}}, 0},
+		"none":                       {[]frame.PortID{}, nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, second(c.routes...), func(v *route.View) {
+				for k := range v.Interfaces {
+					if !v.Interfaces[k].Outside {
+						v.Interfaces[k].Uplinks = c.uplinks
+					}
+				}
+			}).meet()
+			r.SetNeighbor(portV, via, mac)
+			p := ipv4.udp(ipv4.remote)
+			b := r.route(guestPort, p)
+			switch c.out {
+			case 0:
+				r.expectError(b, frame.DropNoRoute, p, ipv4.gatewayA, 3, 0)
+			case portU:
+				r.expectForwarded(b, portU, ipv4.hop.MAC)
+			default:
+				r.expectForwarded(b, c.out, mac)
+			}
+		})
+	}
+}
+
 func TestSeveralUplinks(t *testing.T) {
 	via := addr("198.18.0.1")
 	mac := frame.MAC(0x5254_0000_0ff0)
@@ -77,7 +125,6 @@ func TestSeveralUplinks(t *testing.T) {
 			{Prefix: prefix("198.51.100.0/24"), Via: addr("198.18.0.9"), Port: portV},
 			{Prefix: prefix("198.51.100.0/24"), Via: via, Port: portV},
 		}, portV},
-		"unknown port": {[]route.Route{{Prefix: prefix("198.51.100.0/24"), Via: via, Port: 99}}, portU},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, second(c.routes...)).meet()
