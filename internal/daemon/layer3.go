@@ -38,7 +38,7 @@ type layer3 struct {
 	host      rtnl.Host // what the kernel was last told to know
 	neighbors map[neighborKey]rtnl.Neighbor
 	links     atomic.Pointer[links]
-	local     atomic.Pointer[map[netip.Addr]struct{}] // addresses of the host
+	local     atomic.Pointer[[]netip.Prefix] // see isLocal
 
 	portNames atomic.Pointer[map[frame.PortID]string]
 
@@ -77,7 +77,7 @@ func newLayer3(d *Daemon, sessions int) (*layer3, error) {
 	l := &layer3{claims: c, neighbors: map[neighborKey]rtnl.Neighbor{}, numbers: map[string]uint16{}}
 	l.links.Store(&links{})
 	l.portNames.Store(&map[frame.PortID]string{})
-	l.local.Store(&map[netip.Addr]struct{}{})
+	l.local.Store(new([]netip.Prefix))
 	l.table = nat.New(nat.Config{
 		Capacity: sessions, Host: natHost{c, d.kernel.PortFree}, Emit: d.sw.Inject,
 	})
@@ -156,12 +156,15 @@ func overlapError(network string, s netip.Prefix, what, device string) error {
 // ours reports whether weft made the device.
 func ours(device string) bool { return strings.HasPrefix(device, "wf-") }
 
+// auto reports whether a network goes outside as the host itself does.
+func auto(c config.Network) bool { return slices.Equal(c.Uplinks, []string{config.UplinkAuto}) }
+
 // ways returns the NICs that a network goes outside by.
 func (l *layer3) ways(c config.Network) []string {
 	if !c.Mode.HasGateway() {
 		return nil
 	}
-	if !slices.Equal(c.Uplinks, []string{config.UplinkAuto}) {
+	if !auto(c) {
 		return c.Uplinks
 	}
 	var nics []string
@@ -204,6 +207,16 @@ func (d *Daemon) routeLocked() {
 		}
 	}
 	l.portNames.Store(&names)
+	var local []netip.Prefix
+	for _, a := range l.host.Addresses {
+		local = append(local, netip.PrefixFrom(a.Prefix.Addr(), a.Prefix.Addr().BitLen()))
+	}
+	for _, n := range d.networks {
+		if n.cfg.Mode == config.ModeRouted {
+			local = append(local, masked(n.cfg.Subnets)...)
+		}
+	}
+	l.local.Store(&local)
 	ways := d.waysLocked()
 	d.keepSegmentsLocked(ways)
 	d.setUplinkRolesLocked(ways)
@@ -282,6 +295,7 @@ func (d *Daemon) viewLocked() route.View {
 		if ours(r.Name) {
 			continue
 		}
+		// What the host sends by other devices, or nowhere, has no port, and guests neither.
 		out := route.Route{Prefix: r.Prefix, Via: r.Gateway, Metric: r.Metric}
 		if u := d.uplinkLocked(r.Name); u != nil && u.up != nil && u.routed && u.link.Up && r.Kind == rtnl.Unicast {
 			out.Port = u.host
@@ -306,6 +320,14 @@ func (d *Daemon) insideLocked(n *network) route.Interface {
 	for _, name := range n.cfg.Reach {
 		if o := d.networks[name]; o != nil && o.gateway != nil && o.gateway.att != nil {
 			i.Reach = append(i.Reach, o.gateway.id)
+		}
+	}
+	if !auto(n.cfg) { // else as the host itself goes
+		i.Uplinks = []frame.PortID{}
+		for _, nic := range n.cfg.Uplinks {
+			if u := d.uplinkLocked(nic); u != nil && u.up != nil {
+				i.Uplinks = append(i.Uplinks, u.host)
+			}
 		}
 	}
 	return i
@@ -397,11 +419,6 @@ func (d *Daemon) hostChanged(h rtnl.Host) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.layer3.host = h
-	local := map[netip.Addr]struct{}{}
-	for _, a := range h.Addresses {
-		local[a.Prefix.Addr()] = struct{}{}
-	}
-	d.layer3.local.Store(&local)
 	for _, n := range d.segmentsLocked() {
 		g := n.gateway
 		if g == nil {

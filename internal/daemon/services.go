@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -158,8 +159,9 @@ func (d *Daemon) unserve(n *network, soon bool) error {
 	return s.server.Close()
 }
 
-// isLocal reports whether an address is the host's. It is asked from any goroutine.
+// isLocal reports whether the host's side of forwards serves an address: one of the
+// host's, or of a guest in a routed network, whose packets no NAT takes to where the
+// forward leads. It is asked from any goroutine.
 func (l *layer3) isLocal(a netip.Addr) bool {
-	_, ok := (*l.local.Load())[a]
-	return ok
+	return slices.ContainsFunc(*l.local.Load(), func(p netip.Prefix) bool { return p.Contains(a) })
 }
