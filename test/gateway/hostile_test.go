@@ -264,9 +264,9 @@ ports:
 
 		t.Logf("%s: from outside", f.Name)
 		inside.Forget()
-		pen, nic := h.Router.Wire("wan"), eui(h.hv, "nic0")
+		pen, nic, router := h.Router.Wire("wan"), eui(h.hv, "nic0"), eui(h.Router, "wan")
 		for port := range uint16(2000) {
-			pen.Send(h.syn(nic, eui(h.Router, "wan"), netip.AddrPortFrom(parse(f.Server), 33333), netip.AddrPortFrom(parse(f.Host), 49152+port)))
+			pen.Send(h.syn(nic, router, netip.AddrPortFrom(parse(f.Server), 33333), netip.AddrPortFrom(parse(f.Host), 49152+port)))
 		}
 		h.Until("the host refuses the scanned ports", func() error {
 			got := pen.Matching(func(b []byte) bool { return reset(b, 33333) })

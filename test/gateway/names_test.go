@@ -15,9 +15,14 @@ import (
 func TestNames(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	long := strings.Repeat(","+strings.Repeat("x", 250), 16) // 4 KB
-	s.Server.Names("listen-address="+lab.Families[0].Server, "listen-address="+lab.Families[1].Server, "bind-interfaces",
-		"address=/www.example/"+lab.Families[0].Server, "address=/www.example/"+lab.Families[1].Server, "txt-record=long.example"+long)
+	records := []string{
+		"listen-address=" + lab.Families[0].Server, "listen-address=" + lab.Families[1].Server, "bind-interfaces",
+		"address=/www.example/" + lab.Families[0].Server, "address=/www.example/" + lab.Families[1].Server,
+	}
+	for i := range 16 { // of 250 bytes each: more than any datagram here
+		records = append(records, fmt.Sprintf("txt-record=long.example,%d%s", i, strings.Repeat("x", 240)))
+	}
+	s.Server.Names(records...)
 	s.hv.Resolvers(lab.Families[0].Server)
 	w := s.weftd(`
 networks:

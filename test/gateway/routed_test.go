@@ -100,7 +100,7 @@ ports:
 	for _, f := range lab.Families {
 		before := dropped(w, "ct1", frame.DropForbidden)
 		out, err := a.Sh(t.Context(), fmt.Sprintf("ping %s -c 2 -i 0.3 -W 1 %s", f.Version, b.addr[f.Version]))
-		if err == nil || !strings.Contains(strings.ToLower(out), "prohibited") && !strings.Contains(out, "Filtered") {
+		if err == nil || !strings.Contains(out, "Packet filtered") && !strings.Contains(out, "prohibited") {
 			t.Errorf("%s: %v: want an answer that it is prohibited:\n%s", f.Name, err, out)
 		}
 		s.drops(w, "ct1", frame.DropForbidden, before, 2)

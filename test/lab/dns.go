@@ -32,5 +32,5 @@ func (l *Lab) Dig(from Station, server, name string, words ...string) string {
 // Resolves returns the records that the name server has, in dig's short form.
 func (l *Lab) Resolves(from Station, server, name string, words ...string) []string {
 	l.Helper()
-	return strings.Fields(l.Dig(from, server, name, append(words, "+short")...))
+	return strings.Fields(l.Dig(from, server, name, append([]string{"+short"}, words...)...))
 }
