@@ -1,14 +1,10 @@
 package daemon
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -20,11 +16,7 @@ import (
 	"weft/route"
 	"weft/route/rtnl"
 	"weft/service/forward"
-	"weft/tap"
 )
-
-// errOverlap: a network's subnet is somebody else's on this host.
-var errOverlap = errors.New("overlapping subnets")
 
 // layer3 is what all networks with a gateway share. Under Daemon.mu, but for what its
 // parts guard themselves.
@@ -128,33 +120,6 @@ func (l *layer3) number(name string) uint16 {
 func (l *layer3) realm(network string) uint16   { return l.number("realm " + network) }
 func (l *layer3) ownPool(network string) uint16 { return l.number("addresses " + network) }
 func (l *layer3) nicPool(nic string) uint16     { return l.number("nic " + nic) }
-
-// overlap says which address or route of the host a network's subnets stand in the
-// way of.
-func (l *layer3) overlap(c config.Network) error {
-	for _, s := range c.Subnets {
-		s = s.Masked()
-		for _, a := range l.host.Addresses {
-			if !ours(a.Name) && s.Overlaps(a.Prefix) {
-				return overlapError(c.Name, s, a.Prefix.String(), a.Name)
-			}
-		}
-		for _, r := range l.host.Routes {
-			if !ours(r.Name) && s.Overlaps(r.Prefix) && r.Prefix.Bits() >= s.Bits() {
-				return overlapError(c.Name, s, "the route to "+r.Prefix.String(), r.Name)
-			}
-		}
-	}
-	return nil
-}
-
-func overlapError(network string, s netip.Prefix, what, device string) error {
-	return fmt.Errorf("%w: subnet %v of network %s overlaps %s of %s: choose another, such as weft network set %s subnets=10.9.0.1/24",
-		errOverlap, s, network, what, cmp.Or(device, "the host"), network)
-}
-
-// ours reports whether weft made the device.
-func ours(device string) bool { return strings.HasPrefix(device, "wf-") }
 
 // auto reports whether a network goes outside as the host itself does.
 func auto(c config.Network) bool { return slices.Equal(c.Uplinks, []string{config.UplinkAuto}) }
@@ -263,95 +228,6 @@ func (d *Daemon) proxiesLocked(nic string) bool {
 		}
 	}
 	return false
-}
-
-// viewLocked is what the router goes by.
-func (d *Daemon) viewLocked() route.View {
-	l := d.layer3
-	v := route.View{}
-	for _, a := range l.host.Addresses {
-		if !a.Prefix.Addr().IsLoopback() && !slices.Contains(v.Local, a.Prefix.Addr()) {
-			v.Local = append(v.Local, a.Prefix.Addr())
-		}
-	}
-	for _, n := range d.segmentsLocked() {
-		if n.gateway != nil && n.gateway.att != nil {
-			v.Interfaces = append(v.Interfaces, d.insideLocked(n))
-			for _, r := range n.cfg.Routes {
-				v.Routes = append(v.Routes, route.Route{Prefix: r.To, Via: r.Via, Port: n.gateway.id})
-			}
-			v.External = append(v.External, n.cfg.NAT.Addresses...)
-			if n.cfg.Proxy {
-				v.Owned = append(v.Owned, masked(n.cfg.Subnets)...)
-			}
-		}
-		for _, u := range n.uplinks {
-			if u.up != nil && u.routed {
-				v.Interfaces = append(v.Interfaces, d.outsideLocked(u))
-			}
-		}
-	}
-	for _, r := range l.host.Routes {
-		if ours(r.Name) {
-			continue
-		}
-		// What the host sends by other devices, or nowhere, has no port, and guests neither.
-		out := route.Route{Prefix: r.Prefix, Via: r.Gateway, Metric: r.Metric}
-		if u := d.uplinkLocked(r.Name); u != nil && u.up != nil && u.routed && u.link.Up && r.Kind == rtnl.Unicast {
-			out.Port = u.host
-		}
-		v.Routes = append(v.Routes, out)
-	}
-	return v
-}
-
-func (d *Daemon) insideLocked(n *network) route.Interface {
-	g := n.gateway
-	i := route.Interface{
-		Port: g.id, Name: n.cfg.Name, MAC: g.att.MAC(), MTU: n.cfg.MTU,
-		Addresses: append(slices.Clone(n.cfg.Subnets), tap.GatewayLinkLocal),
-	}
-	if n.cfg.Mode == config.ModeNAT {
-		i.Realm = g.realm
-		if len(n.cfg.NAT.Addresses) > 0 {
-			i.Pool = d.layer3.ownPool(n.cfg.Name)
-		}
-	}
-	for _, name := range n.cfg.Reach {
-		if o := d.networks[name]; o != nil && o.gateway != nil && o.gateway.att != nil {
-			i.Reach = append(i.Reach, o.gateway.id)
-		}
-	}
-	if !auto(n.cfg) { // else as the host itself goes
-		i.Uplinks = []frame.PortID{}
-		for _, nic := range n.cfg.Uplinks {
-			if u := d.uplinkLocked(nic); u != nil && u.up != nil {
-				i.Uplinks = append(i.Uplinks, u.host)
-			}
-		}
-	}
-	return i
-}
-
-func (d *Daemon) outsideLocked(u *nic) route.Interface {
-	i := route.Interface{
-		Port: u.host, Name: u.name, MAC: u.up.HostMAC(), MTU: portMTU(u.net, u.link),
-		Outside: true, Pool: d.layer3.nicPool(u.name), Proxy: u.proxy,
-	}
-	for _, a := range d.layer3.host.Addresses {
-		if a.Link == u.link.Index && !a.Tentative {
-			i.Addresses = append(i.Addresses, a.Prefix)
-		}
-	}
-	return i
-}
-
-func masked(list []netip.Prefix) []netip.Prefix {
-	m := make([]netip.Prefix, len(list))
-	for i, p := range list {
-		m[i] = p.Masked()
-	}
-	return m
 }
 
 // setLinksLocked says which interface of the router each link is, and what the kernel
