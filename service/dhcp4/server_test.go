@@ -50,6 +50,9 @@ func TestXidFlagsGiaddrChaddrAreCopied(t *testing.T) {
 			t.Errorf("%s:\nasked %+v\n got %+v", name, a.p, n.p)
 		}
 	}
+	if n := r.say(client(5, discoverMsg).ciaddr("192.0.2.9")); !n.p.ClientIP.IsUnspecified() {
+		t.Errorf("an OFFER has the ciaddr %s (RFC 2131 table 3: 0)", n.p.ClientIP)
+	}
 }
 
 func TestReplyGoesToRelayElseCiaddrElseBroadcastElseClient(t *testing.T) {
@@ -75,9 +78,8 @@ func TestReplyGoesToRelayElseCiaddrElseBroadcastElseClient(t *testing.T) {
 		{"NAK by giaddr", client(1, requestMsg).requested("198.51.100.1").giaddr("192.0.2.7").by(mac(77)), "DHCPNAK", mac(77), "192.0.2.7:67"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			n := r.say(row.a).kind(row.kind)
-			n.T = t
-			n.goesTo(row.mac, row.to)
+			r := &rig{t, r.s, r.book, r.now}
+			r.say(row.a).kind(row.kind).goesTo(row.mac, row.to)
 		})
 	}
 	if n := r.say(client(1, requestMsg).requested("198.51.100.1").giaddr("192.0.2.7")); n.p.Flags&0x8000 == 0 {

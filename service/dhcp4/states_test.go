@@ -45,11 +45,20 @@ func TestSelectingAnotherServerFreesTheOffer(t *testing.T) {
 	r.say(client(2, discoverMsg)).gives(addr("192.0.2.10"))
 }
 
+// free returns an address of the pool that is not a.
+func free(a netip.Addr) string {
+	if first := addr("192.0.2.10"); a != first {
+		return first.String()
+	}
+	return "192.0.2.11"
+}
+
 func TestInitReboot(t *testing.T) {
 	r := standard(t)
 	a := r.join(1)
 	r.say(client(1, requestMsg).requested(a.String())).kind("DHCPACK").gives(a)
-	r.say(client(1, requestMsg).requested("192.0.2.99")).kind("DHCPNAK")   // not its own
+	r.say(client(1, requestMsg).requested(free(a))).kind("DHCPNAK")        // not its own, though it is nobody's
+	r.say(client(1, requestMsg).requested("192.0.2.99")).kind("DHCPNAK")   // of no range
 	r.say(client(1, requestMsg).requested("198.51.100.1")).kind("DHCPNAK") // wrong net
 	r.say(client(2, requestMsg).requested("198.51.100.1")).kind("DHCPNAK") // unknown, on a wrong net
 	wantErr(t, r.silent(client(2, requestMsg).requested("192.0.2.15")), ErrIgnored, "the book does not")
@@ -71,6 +80,7 @@ func TestRenewAndRebind(t *testing.T) {
 	r.now = r.now.Add(time.Minute) // asked again at once: not written again, and told what is left
 	r.say(client(1, requestMsg).ciaddr(a.String())).kind("DHCPACK").has(layers.DHCPOptLeaseTime, seconds(59*time.Minute))
 
+	r.say(client(1, requestMsg).ciaddr(free(a))).kind("DHCPNAK") // not its own, though it is nobody's
 	r.say(client(1, requestMsg).ciaddr("192.0.2.99")).kind("DHCPNAK")
 	r.say(client(1, requestMsg).ciaddr("198.51.100.1")).kind("DHCPNAK")
 	r.say(client(2, requestMsg).ciaddr(a.String())).kind("DHCPNAK") // another's

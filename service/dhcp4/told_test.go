@@ -1,6 +1,7 @@
 package dhcp4
 
 import (
+	"bytes"
 	"net/netip"
 	"strings"
 	"testing"
@@ -73,32 +74,34 @@ func TestLeaseTimeAskedFor(t *testing.T) {
 func TestMaximumMessageSize(t *testing.T) {
 	v := defaults
 	v.Search = []string{strings.Repeat("long.", 40) + "example"}
-	for n := range 80 {
+	for n := range 200 { // 1,405 bytes of option 121
 		v.Routes = append(v.Routes, Route{netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(n), 0, 0}), 16), addr("192.0.2.5")})
 	}
 	for _, row := range []struct {
-		asked []byte
-		max   int
-		fits  bool
+		asked  []byte
+		mtu    int
+		max    int
+		routes bool // are told
 	}{
-		{nil, 576, false},
-		{[]byte{0, 10}, 576, false}, // fewer than the least (RFC 2132 9.10)
-		{[]byte{700 >> 8, 700 & 0xff}, 700, false},
-		{[]byte{1400 >> 8, 1400 & 0xff}, 1400, true},
-		{[]byte{0xff, 0xff}, 1450, true}, // not longer than the MTU
+		{nil, 0, 576, false},
+		{[]byte{0, 10}, 0, 576, false}, // fewer than the least (RFC 2132 9.10)
+		{[]byte{700 >> 8, 700 & 0xff}, 0, 700, false},
+		{[]byte{0xff, 0xff}, 0, 1500, false}, // not longer than a frame
+		{[]byte{0xff, 0xff}, 1450, 1450, false},
+		{[]byte{2500 >> 8, 2500 & 0xff}, 9000, 2500, true},
 	} {
-		r := newRig(t, v, pool, nil)
+		v.MTU = row.mtu
+		r, told := newRig(t, v, pool, nil), v.withDefaults()
 		a := client(1, discoverMsg)
 		if row.asked != nil {
 			a.opt(layers.DHCPOptMaxMessageSize, row.asked...)
 		}
 		n := r.say(a)
 		if got := int(n.ip.Length); got > row.max {
-			t.Errorf("asked %v: %d bytes, want at most %d", row.asked, got, row.max)
+			t.Errorf("%+v: %d bytes", row, got)
 		}
-		told := v.withDefaults()
-		if whole := len(n.options[121]) == len(told.classless()); whole != row.fits {
-			t.Errorf("asked %v: the routes are there: %t", row.asked, whole)
+		if whole := bytes.Equal(n.options[121], told.classless()); whole != row.routes {
+			t.Errorf("%+v: the routes are there: %t", row, whole)
 		}
 		n.has(layers.DHCPOptRouter, []byte{192, 0, 2, 1}) // what is needed most is always there
 	}

@@ -52,7 +52,10 @@ func TestWhatIsNotValidIsDropped(t *testing.T) {
 		"half an option request":        {client(1, solicitMsg).opt(layers.DHCPv6OptOro, 0), ErrMalformed, "half an option code"},
 		"from somewhere":                {client(1, solicitMsg).na(1).sentBy(addr(offSubnet)), ErrIgnored, "not an address of this link"},
 	} {
-		t.Run(name, func(t *testing.T) { wantErr(t, r.silent(row.a), row.why, row.text) })
+		t.Run(name, func(t *testing.T) {
+			r := &rig{t, r.s, r.book, r.now}
+			wantErr(t, r.silent(row.a), row.why, row.text)
+		})
 	}
 	for _, payload := range [][]byte{nil, {1, 2, 3}, {1, 0, 0, 0, 0}, {1, 0, 0, 0, 0, 1, 0, 9, 1}, make([]byte, 5000)} {
 		_, err := r.s.Handle(start, Request{From: local(1), To: AllServers, Payload: payload})
