@@ -73,6 +73,25 @@ func TestForwardedEndpointSendsFirst(t *testing.T) {
 	})
 }
 
+// Of a server with two forwards that which is in use stays its endpoint.
+func TestForwardedEndpointKeepsItsPort(t *testing.T) {
+	forFamilies(t, func(t *testing.T, f family) {
+		fs := []Forward{
+			{Protocol: frame.ProtocolUDP, Pool: 1, First: 80, Last: 80, To: at(f.guest, 5000)},
+			{Protocol: frame.ProtocolUDP, Pool: 1, First: 83, Last: 83, To: at(f.guest, 5000)},
+		}
+		r := newRig(t, settings(forwards(fs...)))
+		r.mustIn(udpFrame(at(f.remote, 1), at(f.external, 83), 1))
+		wantEnds(t, r.mustOut(udpFrame(at(f.guest, 5000), at(f.remote, 2), 1)), at(f.external, 83), at(f.remote, 2))
+		r.mustIn(udpFrame(at(f.remote, 3), at(f.external, 80), 1))
+		r.tab.closeWhere(func(s *session) bool { return s.externalPort == 83 })
+		wantEnds(t, r.mustOut(udpFrame(at(f.guest, 5000), at(f.remote, 2), 1)), at(f.external, 80), at(f.remote, 2))
+		if got := r.tab.Counters().Mappings; got != 1 {
+			t.Errorf("%d mappings, want 1", got)
+		}
+	})
+}
+
 // Nobody else gets a forwarded port, in use or not.
 func TestForwardedPortsAreKept(t *testing.T) {
 	forTransports(t, func(t *testing.T, f family, build func(src, dst netip.AddrPort) []byte) {

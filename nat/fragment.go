@@ -187,24 +187,37 @@ func (f *part) putID(b *frame.Buf, id uint32) {
 // hold keeps a copy of a fragment whose first has not come yet (RFC 4787 REQ-14), within
 // bounds (REQ-14 a).
 func (t *Table) hold(b *frame.Buf, d *datagram) frame.Reason {
-	if t.fragments.held == nil {
-		for _, buf := range frame.NewBufs(maxHeld) {
-			t.fragments.held = append(t.fragments.held, heldFragment{buf: buf})
-		}
-	}
 	n := 0
 	group := &t.fragments.datagrams[t.index.tag(0, 0, uint64(d.realm), d.src)%sources]
 	for i := range group {
 		n += group[i].held
 	}
-	i := slices.IndexFunc(t.fragments.held, func(h heldFragment) bool { return h.of == nil })
-	if n >= maxHeldOf || i < 0 {
+	h := t.fragments.room()
+	if n >= maxHeldOf || h == nil {
 		return frame.DropFragmentExpired
 	}
-	t.fragments.held[i].buf.CopyFrom(b)
-	t.fragments.held[i].of = d
+	h.buf.CopyFrom(b)
+	h.of = d
 	d.held++
 	return frame.Taken
+}
+
+// room returns where a fragment more can be held, nil if there are too many. Memory for
+// them is got when they come, a little at a time: on most networks none ever does.
+func (f *fragments) room() *heldFragment {
+	for i := range f.held {
+		if f.held[i].of == nil {
+			return &f.held[i]
+		}
+	}
+	if len(f.held) == maxHeld {
+		return nil
+	}
+	n := len(f.held)
+	for _, buf := range frame.NewBufs(maxHeld / 16) {
+		f.held = append(f.held, heldFragment{buf: buf})
+	}
+	return &f.held[n]
 }
 
 // add notes a fragment. One that brings nothing new is dropped alone, as networks

@@ -402,6 +402,36 @@ func TestU17Identification(t *testing.T) {
 	}
 }
 
+// Each segment of a superframe has an identification, too.
+func TestU17IdentificationOfSuperframes(t *testing.T) {
+	f := families[0]
+	r := newRig(t, settings())
+	seen := map[uint16]bool{}
+	for range 10 {
+		s := frametest.Superframe{
+			Src: frametest.End{MAC: 1, Addr: f.guest, Port: 5000}, Dst: frametest.End{MAC: 2, Addr: f.remote, Port: 53},
+			GSO: frame.GSOUDP, Len: 5000, SegSize: 1000,
+		}
+		b := s.Buf()
+		b.Parse()
+		h := frame.IPv4(b.Bytes()[b.Layers.L3:])
+		h[6] = 0 // DF clear
+		h.UpdateChecksum()
+		if why := b.CheckOffload(); why != 0 {
+			t.Fatal(why)
+		}
+		if why := r.tab.Outbound(0, b, 1, 1); why != 0 {
+			t.Fatal(why)
+		}
+		for _, p := range segments(b) {
+			seen[frame.IPv4(p[frame.EthernetLen:]).ID()] = true
+		}
+	}
+	if len(seen) != 50 {
+		t.Errorf("%d identifications for 50 datagrams", len(seen))
+	}
+}
+
 func TestU17IdentificationOfIPv6(t *testing.T) {
 	f := families[1]
 	r := newRig(t, settings())

@@ -106,7 +106,7 @@ func TestI04ErrorsFromOutside(t *testing.T) {
 	forFamilies(t, func(t *testing.T, f family) {
 		for name, p := range errorSubjects(f) {
 			t.Run(name, func(t *testing.T) {
-				r := newRig(t, settings())
+				r := newRig(t, settings(func(_ *Policy, c *PoolConfig) { c.Addresses = []netip.Addr{f.external} }))
 				r.mustOut(udpFrame(at(f.other, 5000), at(f.remote, 1), 1)) // has port 5000, so that ports change
 				r.mustOut(tcpFrame(at(f.other, 5000), at(f.remote, 1), seg{flags: syn}))
 				r.mustOut(echoFrame(f.other, f.remote, f.echo, 77))
@@ -124,6 +124,9 @@ func TestI04ErrorsFromOutside(t *testing.T) {
 				// Of what is quoted the end may be cut off: eight bytes are enough.
 				short := failureFrame(f, f.hop, sent[:frame.EthernetLen+f.headerLen+8])
 				wantQuoted(t, r.mustIn(short), p)
+				// To another than it is about (RFC 5508 REQ-7 a).
+				stray := icmpFrame(f.hop, f.secondExt, f.unreachable, f.portCode, 0, sent[frame.EthernetLen:])
+				r.leave(stray)
 				// About what was never sent.
 				never := bytes.Clone(sent)
 				never[frame.EthernetLen+f.headerLen-1] ^= 1 // the destination

@@ -38,10 +38,23 @@ func (b *bitmap) has(port uint16) bool { return b[port/64]>>(port%64)&1 != 0 }
 func (b *bitmap) set(port uint16)      { b[port/64] |= 1 << (port % 64) }
 func (b *bitmap) clear(port uint16)    { b[port/64] &^= 1 << (port % 64) }
 
+// setAll sets all ports from first to last.
 func (b *bitmap) setAll(first, last uint16) {
-	for p := int(first); p <= int(last); p++ {
-		b.set(uint16(p))
+	for w := first / 64; w <= last/64; w++ {
+		b[w] |= within(w, first, last)
 	}
+}
+
+// within returns the bits of word w of a bitmap that stand for ports from first to last.
+func within(w, first, last uint16) uint64 {
+	bits := ^uint64(0)
+	if w == first/64 {
+		bits &= ^uint64(0) << (first % 64)
+	}
+	if w == last/64 {
+		bits &= ^uint64(0) >> (63 - last%64)
+	}
+	return bits
 }
 
 func (t *Table) findExternal(a address) uint16 {
@@ -167,14 +180,7 @@ func (t *Table) search(e *external, p proto, first, last uint16, parity uint64) 
 // free returns the first free port of a parity from first to last.
 func (e *external) free(p proto, first, last uint16, parity uint64) (uint16, bool) {
 	for w := first / 64; w <= last/64; w++ {
-		free := parity &^ e.used[p][w] &^ e.forwarded[p][w]
-		if w == first/64 {
-			free &= anyParity << (first % 64)
-		}
-		if w == last/64 {
-			free &= anyParity >> (63 - last%64)
-		}
-		if free != 0 {
+		if free := parity & within(w, first, last) &^ e.used[p][w] &^ e.forwarded[p][w]; free != 0 {
 			return w*64 + uint16(bits.TrailingZeros64(free)), true
 		}
 	}

@@ -30,6 +30,7 @@ type rig struct {
 	tab     *Table
 	host    *fakeHost
 	now     time.Duration
+	one     *frame.Buf // used again for each frame
 	emitted []emitted
 }
 
@@ -103,7 +104,7 @@ func forwards(fs ...Forward) func(*Policy, *PoolConfig) {
 func newRig(t testing.TB, s Settings) *rig { return newRigOf(t, 1000, s) }
 
 func newRigOf(t testing.TB, capacity int, s Settings) *rig {
-	r := &rig{t: t, host: newFakeHost(t)}
+	r := &rig{t: t, host: newFakeHost(t), one: frame.NewBufs(1)[0]}
 	r.tab = New(Config{Capacity: capacity, Host: r.host, Seed: 1, Emit: func(in frame.PortID, b *frame.Buf) bool {
 		c := frame.NewBufs(1)[0]
 		c.CopyFrom(b)
@@ -118,7 +119,7 @@ func newRigOf(t testing.TB, capacity int, s Settings) *rig {
 // if it was not, for the reason.
 func (r *rig) out(p []byte) (q []byte, why frame.Reason) {
 	r.t.Helper()
-	return r.outBuf(buf(p, guestPort))
+	return r.outBuf(r.buf(p, guestPort))
 }
 
 func (r *rig) outBuf(b *frame.Buf) (q []byte, why frame.Reason) {
@@ -131,7 +132,7 @@ func (r *rig) outBuf(b *frame.Buf) (q []byte, why frame.Reason) {
 // in sends a frame from outside; nil if it is not translated.
 func (r *rig) in(p []byte) (q []byte, ours bool, why frame.Reason) {
 	r.t.Helper()
-	b := buf(p, uplinkPort)
+	b := r.buf(p, uplinkPort)
 	b.Out = hostPort
 	ours, why = r.tab.Inbound(r.now, b)
 	return r.done(b, p, ours && why == 0), ours, why
@@ -140,7 +141,7 @@ func (r *rig) in(p []byte) (q []byte, ours bool, why frame.Reason) {
 // hairpin sends a frame from inside realm 1 to an external address.
 func (r *rig) hairpin(p []byte) (q []byte, ours bool, why frame.Reason) {
 	r.t.Helper()
-	b := buf(p, guestPort)
+	b := r.buf(p, guestPort)
 	ours, why = r.tab.Hairpin(r.now, b, 1)
 	return r.done(b, p, ours && why == 0), ours, why
 }
@@ -165,7 +166,7 @@ func (r *rig) done(b *frame.Buf, before []byte, translated bool) []byte {
 			r.t.Fatal(err)
 		}
 	}
-	return b.Bytes()
+	return bytes.Clone(b.Bytes())
 }
 
 // checksums is frametest.Checksums also behind extension headers, which gopacket does
@@ -250,6 +251,14 @@ func (r *rig) state() string {
 	return ""
 }
 
+func (r *rig) buf(p []byte, in frame.PortID) *frame.Buf {
+	r.one.SetBytes(p)
+	r.one.In = in
+	r.one.Parse()
+	return r.one
+}
+
+// buf returns a new Buf with a frame.
 func buf(p []byte, in frame.PortID) *frame.Buf {
 	b := frame.NewBufs(1)[0]
 	b.SetBytes(p)

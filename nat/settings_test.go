@@ -34,6 +34,9 @@ func TestConfigureKeepsWhatFits(t *testing.T) {
 		{"no pool", Settings{Realms: settings(forwards(fw)).Realms}, false, false},
 		{"no realm", Settings{Pools: settings(twoAddresses).Pools}, false, false},
 		{"another realm", Settings{Realms: map[Realm]Policy{2: {Forwards: []Forward{fw}}}, Pools: settings(twoAddresses).Pools}, false, false},
+		{"another realm's forward", Settings{
+			Realms: map[Realm]Policy{1: {}, 2: {Forwards: []Forward{fw}}}, Pools: settings(twoAddresses).Pools,
+		}, true, false},
 		{"another pool", Settings{Realms: settings(forwards(fw)).Realms, Pools: map[Pool]PoolConfig{2: settings(twoAddresses).Pools[1]}}, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -75,17 +78,29 @@ func TestConfigureKeepsWhatFits(t *testing.T) {
 	}
 }
 
-// A host whose address has gone gets another, also while a forward at a third keeps it.
+// A host whose address has gone gets another, also while a forward at a third keeps it,
+// and not what took the place of its own.
 func TestConfigurePairsAnew(t *testing.T) {
 	forFamilies(t, func(t *testing.T, f family) {
 		fw := forwards(Forward{Protocol: frame.ProtocolUDP, Pool: 1, Address: f.secondExt, First: 80, Last: 80, To: at(f.guest, 8080)})
-		first := func(_ *Policy, c *PoolConfig) { c.Addresses = []netip.Addr{f.external, f.secondExt} }
-		r := newRig(t, settings(first, fw))
-		r.mustIn(udpFrame(at(f.remote, 1000), at(f.secondExt, 80), 1))
-		r.mustOut(udpFrame(at(f.guest, 5000), at(f.remote, 53), 1))
-		r.tab.Configure(r.now, settings(func(_ *Policy, c *PoolConfig) { c.Addresses = []netip.Addr{f.secondExt} }, fw))
-		if got := source(r.mustOut(udpFrame(at(f.guest, 5001), at(f.remote, 53), 1))); got != f.secondExt {
-			t.Errorf("appears as %v, want %v", got, f.secondExt)
+		pool := func(as ...netip.Addr) func(*Policy, *PoolConfig) {
+			return func(_ *Policy, c *PoolConfig) { c.Addresses = as }
+		}
+		for _, replaced := range []bool{false, true} {
+			r := newRig(t, settings(pool(f.external), fw))
+			r.mustOut(udpFrame(at(f.guest, 5000), at(f.remote, 53), 1))
+			r.tab.Configure(r.now, settings(pool(f.external, f.secondExt), fw))
+			r.mustIn(udpFrame(at(f.remote, 1000), at(f.secondExt, 80), 1))
+			s := settings(pool(f.secondExt), fw)
+			r.tab.Configure(r.now, s)
+			if replaced {
+				s.Pools[2] = PoolConfig{Addresses: []netip.Addr{f.hop}}
+				r.tab.Configure(r.now, s)
+			}
+			r.wantSessions(1)
+			if got := source(r.mustOut(udpFrame(at(f.guest, 5001), at(f.remote, 53), 1))); got != f.secondExt {
+				t.Errorf("replaced %v: appears as %v, want %v", replaced, got, f.secondExt)
+			}
 		}
 	})
 }

@@ -25,17 +25,15 @@ func newSlab[T any, P record[T]](records int) slab[T, P] {
 
 func (s *slab[T, P]) at(i uint32) *T { return &s.chunks[i/chunk][i%chunk] }
 
-// take returns a zero record.
+// take returns a record, all of which the caller writes.
 func (s *slab[T, P]) take() uint32 {
 	s.used++
 	if i := s.free; i != 0 {
-		link := P(s.at(i)).link()
-		s.free = *link
-		*link = 0
+		s.free = *P(s.at(i)).link()
 		return i
 	}
 	s.made++
-	if int(s.made/chunk) == len(s.chunks) || len(s.chunks) == 0 {
+	if int(s.made/chunk) == len(s.chunks) {
 		s.chunks = append(s.chunks, new([chunk]T))
 	}
 	return s.made

@@ -197,6 +197,7 @@ func TestWindowIsCheckedBeforeRSTAndFIN(t *testing.T) {
 		for _, off := range []uint32{1, 1000, 1 << 31, window - 1} {
 			c.answer(seg{flags: rst, seq: c.out - off - 1}).answer(seg{flags: rst | ack, seq: c.out + window + 1 + off, ack: c.in})
 			c.answer(seg{flags: fin | ack, seq: c.out + window + 1 + off, ack: c.in})
+			c.answer(seg{flags: fin | ack, seq: c.out + window, ack: c.in, payload: 1})
 			c.send(seg{flags: rst, seq: c.in - off - 1}).send(seg{flags: fin | ack, seq: c.in + window + 1 + off, ack: c.out})
 		}
 		c.want("established")
