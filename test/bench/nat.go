@@ -57,7 +57,7 @@ func (b *bench) hostBesideNAT() experiment {
 		table: table{
 			Name: "host beside NAT", Title: "The host's own TCP on the NIC that it shares",
 			Note: "iperf3 from the host itself by the NIC, with weft's NAT at work there for a guest that pings, and without weft. " +
-				"Twice the rounds of the other tables.",
+				"Twice the rounds of the other tables; the target is the median of each round's ratio.",
 			Metrics: []metric{{"tcp", "Gbit/s", "%.2f"}, {"tcp cpu", "s/GB", "%.3f"}, others},
 		},
 		contestants: []contestant{natWeft, natNone},
