@@ -75,6 +75,37 @@ func TestICMPErrorGoesBackWithTheOriginal(t *testing.T) {
 	}
 }
 
+// RFC 1812 4.3.2.7, RFC 4443 2.4 e: not about packets from or to more than one host, or
+// from none.
+func TestNoICMPErrorAboutGroups(t *testing.T) {
+	at := func(e frametest.End, a string) frametest.End { e.Addr = netip.MustParseAddr(a); return e }
+	group := func(e frametest.End) frametest.End { e.MAC = 0x3333_0000_0001; return e }
+	for name, p := range map[string][]byte{
+		"link broadcast":     frametest.UDP(host4, group(peer4), nil),
+		"link multicast":     frametest.UDP(host6, group(peer6), nil),
+		"to multicast":       frametest.UDP(host4, at(peer4, "224.0.0.9"), nil),
+		"to broadcast":       frametest.UDP(host4, at(peer4, "255.255.255.255"), nil),
+		"to IPv6 multicast":  frametest.UDP(host6, at(peer6, "ff02::9"), nil),
+		"from multicast":     frametest.UDP(at(host4, "224.0.0.9"), peer4, nil),
+		"from class E":       frametest.UDP(at(host4, "240.0.0.9"), peer4, nil),
+		"from zero":          frametest.UDP(at(host4, "0.0.0.0"), peer4, nil),
+		"from loopback":      frametest.UDP(at(host4, "127.0.0.1"), peer4, nil),
+		"from no address":    frametest.UDP(at(host6, "::"), peer6, nil),
+		"from IPv6 loopback": frametest.UDP(at(host6, "::1"), peer6, nil),
+		"from IPv6 group":    frametest.UDP(at(host6, "ff02::9"), peer6, nil),
+		"ARP":                frametest.ARPReply(host4, peer4),
+	} {
+		b := parsed(p)
+		from := router4
+		if b.Layers.Version == 6 {
+			from = router6
+		}
+		if frame.ICMPError(frame.NewBufs(1)[0], b, from, frame.ICMPUnreachable, 0, 0) {
+			t.Errorf("%s: an error is sent", name)
+		}
+	}
+}
+
 // FuzzICMP gives what looks for ICMP and neighbor discovery any frame.
 func FuzzICMP(f *testing.F) {
 	for _, p := range [][]byte{

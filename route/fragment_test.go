@@ -213,6 +213,18 @@ func TestSuperframeWithoutDFAndTinySegments(t *testing.T) {
 		was := bytes.Clone(b.Bytes())
 		r.expectError(r.routeBuf(guestPort, b), frame.DropTooBig, was, ipv4.gatewayA, 3, 4)
 	}
+	// 64 of 68 bytes are headers.
+	r := newRig(t, narrow(68)).meet()
+	b := frametest.Superframe{
+		Src: ipv4.guest, Dst: towards(ipv4.guestB, macA), GSO: frame.GSOTCPv4, Len: 1600, SegSize: 800,
+		Options: append(frametest.Timestamp(), frametest.Timestamp()...),
+	}.Buf()
+	clearDF(b.Bytes())
+	if b.CheckOffload() != 0 {
+		t.Fatal("no superframe")
+	}
+	was := bytes.Clone(b.Bytes())
+	r.expectError(r.routeBuf(guestPort, b), frame.DropTooBig, was, ipv4.gatewayA, 3, 4)
 }
 
 // Each datagram of a superframe is fragmented for itself.

@@ -113,6 +113,20 @@ func TestPartialChecksumOutsideThePayload(t *testing.T) {
 	})
 }
 
+// The device would take the first fragment's part of the checksum for all of it.
+func TestPartialChecksumOfAFragment(t *testing.T) {
+	r := newRig(t).meet()
+	p := ipv4.udp(ipv4.guestB)
+	frame.IPv4(p[14:]).SetFragment(0, true)
+	frame.IPv4(p[14:]).UpdateChecksum()
+	for _, p := range [][]byte{p, fragment6(ipv6.udp(ipv6.guestB), 0, true)} {
+		b := r.bufs[0]
+		b.SetBytes(p)
+		b.Offload = frame.Offload{NeedsCsum: true, CsumStart: frame.Parse(p).L4, CsumOffset: 6}
+		r.expectDrop(r.routeBuf(guestPort, b), frame.DropBadPacket)
+	}
+}
+
 func TestSuperframeLengths(t *testing.T) {
 	both(t, func(t *testing.T, w family) {
 		r := newRig(t).meet()

@@ -23,7 +23,7 @@ func (t *turn) hearNeighbor(b *frame.Buf) {
 	if w.mac == 0 {
 		// A node that was asked by unicast need not repeat what we know.
 		n := t.r.neighbors.find(t.in.Port, w.addr)
-		if n == nil || !w.answers {
+		if n == nil {
 			return
 		}
 		w.mac = frame.MAC(n.mac.Load())

@@ -74,6 +74,42 @@ func TestNeighborIsAskedForAndThePacketWaits(t *testing.T) {
 	})
 }
 
+// Who is asked answers an address of its own subnet.
+func TestNeighborIsAskedForFromItsSubnet(t *testing.T) {
+	r := newRig(t, func(v *route.View) {
+		v.Interfaces[1].Addresses = append([]netip.Prefix{prefix("172.16.0.1/24")}, v.Interfaces[1].Addresses...)
+		v.Routes = append(v.Routes, route.Route{Prefix: prefix("172.17.0.0/24"), Port: portB})
+	})
+	r.route(guestPort, ipv4.udp(ipv4.guestB))
+	r.route(guestPort, ipv4.udp(at(addr("172.17.0.9")))) // on the link by a static route only
+	r.expectSent(
+		ask(ipv4, portB, ipv4.gatewayB, ipv4.guestB.Addr, 0),
+		ask(ipv4, portB, addr("172.16.0.1"), addr("172.17.0.9"), 0),
+	)
+}
+
+// An interface without an address of the family has nobody to ask in whose name.
+func TestNeighborThatNobodyCanAskFor(t *testing.T) {
+	both(t, func(t *testing.T, w family) {
+		r := newRig(t, func(v *route.View) {
+			v.Interfaces[1].Addresses = nil
+			v.Routes = append(v.Routes, route.Route{Prefix: prefix("203.0.113.64/26"), Port: portB}, route.Route{Prefix: prefix("2001:db8:b::/64"), Port: portB})
+		})
+		p := w.udp(w.guestB)
+		if b := r.route(guestPort, p); b.Reason() != frame.Taken {
+			t.Fatalf("%v, want taken", b.Reason())
+		}
+		r.expectSent()
+		r.tick(3100 * time.Millisecond)
+		typ, code := w.told(3, 1, 1, 3)
+		s := r.injected()
+		if len(s) != 1 {
+			t.Fatalf("%d frames sent, want one error", len(s))
+		}
+		checkError(t, s[0], p, w.gatewayA, typ, code)
+	})
+}
+
 func TestNeighborIsAskedForOnceASecond(t *testing.T) {
 	both(t, func(t *testing.T, w family) {
 		r := newRig(t)
