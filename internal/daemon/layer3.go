@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"net/netip"
+	"os"
 	"reflect"
 	"slices"
 	"sync/atomic"
@@ -273,13 +275,16 @@ func (l *layer3) tell(n rtnl.Neighbor) {
 	}
 }
 
-// followHost keeps up with the host's kernel until ctx ends. first is called when its
-// state is known.
+// followHost keeps up with the host's kernel until ctx ends, or it may not. first is
+// called when its state is known.
 func (d *Daemon) followHost(ctx context.Context, first func()) error {
 	for {
 		err := d.kernel.WatchHost(ctx, func(h rtnl.Host) { d.hostChanged(h); first() }, d.neighborChanged)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if errors.Is(err, os.ErrPermission) {
+			return err // which no time mends
 		}
 		d.log.Error("following the host's addresses and routes failed, trying again", zap.Error(err))
 		select {
