@@ -149,7 +149,7 @@ func (t *turn) forward(b *frame.Buf, d *target, dst netip.Addr) {
 }
 
 // forwardTranslated is forward for a packet with a new destination, which nothing keeps
-// from d's link. Its sender does not know it by that, and is told of nothing.
+// from d's link.
 func (t *turn) forwardTranslated(b *frame.Buf, d *target) {
 	out, cause := d.iface, b.In
 	t.ready(b, out)
@@ -158,12 +158,21 @@ func (t *turn) forwardTranslated(b *frame.Buf, d *target) {
 	if mac == 0 {
 		var why frame.Reason
 		if mac, why = t.await(b, out, hop, cause); why != 0 {
-			b.Drop(why)
+			t.loseTranslated(b, out, why)
 			return
 		}
 	}
 	t.r.address(b, out, mac)
 	t.r.fit(b, out.MTU)
+}
+
+// loseTranslated ends a packet that was translated, ready to leave by out.
+func (t *turn) loseTranslated(b *frame.Buf, out *iface, why frame.Reason) {
+	if why == frame.DropNoNeighbor {
+		back := turn{r: t.r, v: t.v, in: out, now: t.now}
+		back.tellTranslated(b, why)
+	}
+	b.Drop(why)
 }
 
 // masquerade gives the packet a source that the outside knows.

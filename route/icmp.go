@@ -32,6 +32,35 @@ func (t *turn) refuse(b *frame.Buf, why frame.Reason, mtu int) {
 	b.Drop(why)
 }
 
+// tellTranslated tells the sender of a packet that it was lost behind interface t.in,
+// where the translator led it: as if a router there did, the error goes back through
+// the translator (RFC 5508 REQ-4, REQ-5). The frame becomes the error.
+func (t *turn) tellTranslated(b *frame.Buf, why frame.Reason) {
+	typ, code := codes(why, b.Layers.Version)
+	from := t.in.source(b.Layers.Version)
+	if t.in.Realm == 0 || !from.IsValid() || !t.r.errors.allow(t.now, b.In) || !frame.ICMPError(b, b, from, typ, code, 0) {
+		return
+	}
+	_, dst := addresses(b)
+	d := t.in.lookup(dst)
+	switch {
+	case d == nil:
+		return
+	case d.kind == local || d.kind == external: // of a guest that took the same way
+		if d = t.translate(b, 0); d == nil {
+			return
+		}
+		dst = t.memo.translated
+	case d.kind != routed || !d.iface.Outside || t.masquerade(b, d.iface) != 0:
+		return
+	}
+	if mac := t.known(d.iface, d.next(dst)); mac != 0 {
+		t.ready(b, d.iface)
+		t.r.address(b, d.iface, mac)
+		t.r.inject(b.In, b)
+	}
+}
+
 // codes returns type and code of the error that tells of a loss, or zero.
 func codes(why frame.Reason, version uint8) (typ, code uint8) {
 	switch why {

@@ -1,6 +1,7 @@
 package route_test
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 type masquerader struct {
 	outside map[uint8]netip.Addr // by IP version; zero: the host's in the world
 	inside  map[key]netip.Addr   // who sent last
+	looped  netip.Addr           // who sent the last Hairpin
 	why     frame.Reason         // what all are refused for
 	pool    uint16               // of the last Outbound
 }
@@ -40,6 +42,11 @@ func (m *masquerader) Outbound(_ time.Duration, b *frame.Buf, _, pool uint16) fr
 	}
 	m.pool = pool
 	src, _ := ends(b.Bytes())
+	if b.Layers.IsICMPError(b.Bytes()) {
+		m.change(b, src, m.address(b.Layers.Version), true)
+		m.quote(b, m.address(b.Layers.Version))
+		return 0
+	}
 	m.inside[key{b.Layers.Protocol, b.Layers.Version}] = src
 	m.change(b, src, m.address(b.Layers.Version), true)
 	return 0
@@ -59,11 +66,34 @@ func (m *masquerader) Inbound(_ time.Duration, b *frame.Buf) (bool, frame.Reason
 
 func (m *masquerader) Hairpin(now time.Duration, b *frame.Buf, _ uint16) (bool, frame.Reason) {
 	src, _ := ends(b.Bytes())
+	if b.Layers.IsICMPError(b.Bytes()) { // about what was hairpinned
+		external := m.address(b.Layers.Version)
+		m.change(b, src, external, true)
+		m.change(b, external, m.looped, false)
+		m.quote(b, external)
+		return true, 0
+	}
 	ours, why := m.Inbound(now, b)
 	if ours && why == 0 {
+		m.looped = src
 		m.change(b, src, m.address(b.Layers.Version), true)
 	}
 	return ours, why
+}
+
+// quote gives what an ICMP error quotes another destination.
+func (m *masquerader) quote(b *frame.Buf, to netip.Addr) {
+	l, p := b.Layers, b.Bytes()
+	sum := uint16(0)
+	if l.Version == 4 {
+		frame.IPv4(p[l.Quoted(p).L3:]).SetDst(to)
+	} else {
+		frame.IPv6(p[l.Quoted(p).L3:]).SetDst(to)
+		sum = frame.IPv6(p[l.L3:]).PseudoSum(frame.ProtocolICMPv6, len(p)-int(l.L4))
+	}
+	h := p[l.L4:]
+	h[2], h[3] = 0, 0
+	binary.BigEndian.PutUint16(h[2:], ^frame.Sum(h, sum))
 }
 
 func (m *masquerader) change(b *frame.Buf, from, to netip.Addr, source bool) {

@@ -187,11 +187,24 @@ func (t *neighbors) holdLocked(n *neighbor, b *frame.Buf) bool {
 	return true
 }
 
-// discardLocked gives the packets' memory back.
-func (t *neighbors) discardLocked(n *neighbor) {
-	t.spare = append(t.spare, n.waiting...)
-	take(t.held, n.cause, len(n.waiting))
+// withdrawLocked returns the packets that wait. Their memory is to be recycled.
+func (t *neighbors) withdrawLocked(n *neighbor) []*frame.Buf {
+	list := n.waiting
+	take(t.held, n.cause, len(list))
 	n.waiting, n.bytes = nil, 0
+	return list
+}
+
+// discardLocked ends the packets that wait.
+func (t *neighbors) discardLocked(n *neighbor) {
+	t.spare = append(t.spare, t.withdrawLocked(n)...)
+}
+
+// recycle gives packets' memory back.
+func (t *neighbors) recycle(list []*frame.Buf) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.spare = append(t.spare, list...)
 }
 
 // forget removes the neighbors of the interfaces that are gone or that lead elsewhere.

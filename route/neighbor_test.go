@@ -155,21 +155,16 @@ func TestNeighborThatDoesNotAnswer(t *testing.T) {
 	})
 }
 
-// What was translated waits as it is to leave, and its sender knows no such address.
+// What was translated waits as it is to leave.
 func TestTranslatedPacketWaits(t *testing.T) {
 	both(t, func(t *testing.T, w family) {
-		in := frametest.UDP(w.remote, towards(at(w.host), macU), []byte("data"))
-		masqueraded := func() *rig {
-			r := newRig(t)
-			r.SetNeighbor(portU, w.hop.Addr, w.hop.MAC)
-			r.expectForwarded(r.route(guestPort, w.udp(w.remote)), portU, w.hop.MAC)
-			if b := r.route(wirePort, in); b.Reason() != frame.Taken {
-				t.Fatalf("reason %v, want taken", b.Reason())
-			}
-			r.expectSent(ask(w, portA, w.asksA, w.guest.Addr, 0))
-			return r
+		r := newRig(t)
+		r.SetNeighbor(portU, w.hop.Addr, w.hop.MAC)
+		r.expectForwarded(r.route(guestPort, w.udp(w.remote)), portU, w.hop.MAC)
+		if b := r.route(wirePort, w.comesBack()); b.Reason() != frame.Taken {
+			t.Fatalf("reason %v, want taken", b.Reason())
 		}
-		r := masqueraded()
+		r.expectSent(ask(w, portA, w.asksA, w.guest.Addr, 0))
 		r.route(guestPort, answer(w, w.guest, portA, w.asksA))
 		s := r.injected()
 		if len(s) != 1 || s[0].in != portA {
@@ -182,17 +177,57 @@ func TestTranslatedPacketWaits(t *testing.T) {
 		if src, dst := ends(s[0].frame); src != w.remote.Addr || dst != w.guest.Addr || getHops(s[0].frame) != 63 {
 			t.Errorf("%v > %v, %d hops", src, dst, getHops(s[0].frame))
 		}
+	})
+}
 
-		r = masqueraded()
-		r.tick(10 * time.Second)
-		if n := len(r.injected()); n != 2 {
-			t.Errorf("%d frames sent, want two more requests and no error", n)
+// comesBack returns a datagram from remote to the host's address, behind which the guest
+// of A may be.
+func (w family) comesBack() []byte {
+	return frametest.UDP(w.remote, towards(at(w.host), macU), []byte("data"))
+}
+
+// The error about a packet that was translated goes back as the packet came.
+func TestTranslatedPacketsNeighborDoesNotAnswer(t *testing.T) {
+	both(t, func(t *testing.T, w family) {
+		typ, code := w.told(3, 1, 1, 3)
+		r := newRig(t)
+		r.SetNeighbor(portU, w.hop.Addr, w.hop.MAC)
+		r.route(guestPort, w.udp(w.remote))
+		expectTold := func(by frame.PortID, to netip.Addr, station frame.MAC) {
+			t.Helper()
+			s := r.injected()
+			if len(s) != 1 || s[0].in != by {
+				t.Fatalf("%d frames sent, want one error", len(s))
+			}
+			p, l := s[0].frame, frame.Parse(s[0].frame)
+			if err := frametest.Checksums(p); err != nil || p[l.L4] != typ || p[l.L4+1] != code {
+				t.Errorf("type %d code %d: %v", p[l.L4], p[l.L4+1], err)
+			}
+			if eth := frame.Ethernet(p); eth.Dst() != station || eth.Src() != macOf(by) {
+				t.Errorf("%v > %v", eth.Src(), eth.Dst())
+			}
+			src, dst := ends(p)
+			_, quoted := endsOf(p[l.Quoted(p).L3:])
+			if src != w.host || dst != to || quoted != w.host {
+				t.Errorf("%v > %v about a packet to %v", src, dst, quoted)
+			}
 		}
-		r.route(wirePort, in)
-		r.injected()
-		r.tick(4 * time.Second)
-		r.injected()
-		r.expectDrop(r.route(wirePort, in), frame.DropNoNeighbor)
+		r.route(wirePort, w.comesBack())
+		r.tick(2900 * time.Millisecond)
+		r.injected() // requests
+		r.tick(200 * time.Millisecond)
+		expectTold(portU, w.remote.Addr, w.hop.MAC)
+		if b := r.route(wirePort, w.comesBack()); b.Reason() != frame.DropNoNeighbor {
+			t.Errorf("%v, want no-neighbor", b.Reason())
+		}
+		expectTold(portU, w.remote.Addr, w.hop.MAC)
+
+		r.hear(otherPort, w.other, w.gatewayA)
+		p := frametest.UDP(w.other, towards(at(w.host), macA), []byte("data"))
+		if b := r.route(otherPort, p); b.Reason() != frame.DropNoNeighbor {
+			t.Errorf("%v, want no-neighbor", b.Reason())
+		}
+		expectTold(portA, w.other.Addr, w.other.MAC)
 	})
 }
 

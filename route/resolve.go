@@ -167,7 +167,17 @@ func (r *Router) DeleteNeighbor(at frame.PortID, a netip.Addr) {
 // and forgets those that nobody uses. It is to be called every 100 ms, by one caller.
 func (r *Router) Tick(now time.Duration) {
 	t := turn{r: r, v: r.view.Load(), now: now}
-	ns := &r.neighbors
+	lost := t.age()
+	for _, b := range lost {
+		t.tellLost(b)
+	}
+	r.neighbors.recycle(lost)
+}
+
+// age ends what is due to end, has neighbors asked for that are due, and returns the
+// packets that waited for those that did not answer.
+func (t *turn) age() (lost []*frame.Buf) {
+	ns := &t.r.neighbors
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
 	asked := 0
@@ -177,15 +187,20 @@ func (r *Router) Tick(now time.Duration) {
 		switch {
 		case i == nil && !n.kernel:
 			ns.removeLocked(n)
-		case i != nil && t.age(n) && asked < maxAsked:
+		case i == nil:
+		case n.state == incomplete && n.tries >= maxSolicits && t.now-n.asked >= retransTimer:
+			n.state, n.asked = failed, t.now
+			lost = append(lost, ns.withdrawLocked(n)...)
+		case t.ageLocked(n) && asked < maxAsked:
 			asked++
-			r.askLocked(now, i, n)
+			t.r.askLocked(t.now, i, n)
 		}
 	}
+	return lost
 }
 
-// age ends what is due to end and reports whether the neighbor is to be asked for.
-func (t *turn) age(n *neighbor) bool {
+// ageLocked ends what is due to end and reports whether the neighbor is to be asked for.
+func (t *turn) ageLocked(n *neighbor) bool {
 	ns := &t.r.neighbors
 	used := n.lastUsed()
 	switch {
@@ -205,23 +220,20 @@ func (t *turn) age(n *neighbor) bool {
 	case t.now-n.asked < retransTimer:
 	case n.tries < maxSolicits:
 		return true
-	case n.state == probed:
-		ns.removeLocked(n) // the next packet asks all for it
 	default:
-		t.fail(n)
+		ns.removeLocked(n) // it was known: the next packet asks all for it
 	}
 	return false
 }
 
-// fail gives a neighbor up that never answered, and tells who waited (RFC 1812 5.2.7.1,
+// tellLost tells the sender of a packet whose next hop did not answer (RFC 1812 5.2.7.1,
 // RFC 4861 7.2.2).
-func (t *turn) fail(n *neighbor) {
-	n.state, n.asked = failed, t.now
-	for _, b := range n.waiting {
-		if in := t.v.byPort[b.Out]; b.In != n.at && in != nil {
-			about := turn{r: t.r, v: t.v, in: in, now: t.now}
-			about.refuse(b, frame.DropNoNeighbor, 0)
-		}
+func (t *turn) tellLost(b *frame.Buf) {
+	if out := t.v.byPort[b.In]; out != nil { // translated, and ready to leave there
+		back := turn{r: t.r, v: t.v, in: out, now: t.now}
+		back.tellTranslated(b, frame.DropNoNeighbor)
+	} else if in := t.v.byPort[b.Out]; in != nil {
+		about := turn{r: t.r, v: t.v, in: in, now: t.now}
+		about.refuse(b, frame.DropNoNeighbor, 0)
 	}
-	t.r.neighbors.discardLocked(n)
 }

@@ -326,11 +326,14 @@ func same(t rapid.TB, got, want []byte) {
 }
 
 // ends returns source and destination address of the packet in a frame.
-func ends(p []byte) (src, dst netip.Addr) {
-	if frame.Parse(p).Version == 4 {
-		return frame.IPv4(p[14:]).Src(), frame.IPv4(p[14:]).Dst()
+func ends(p []byte) (src, dst netip.Addr) { return endsOf(p[14:]) }
+
+// endsOf returns source and destination address of a packet.
+func endsOf(p []byte) (src, dst netip.Addr) {
+	if p[0]>>4 == 4 {
+		return frame.IPv4(p).Src(), frame.IPv4(p).Dst()
 	}
-	return frame.IPv6(p[14:]).Src(), frame.IPv6(p[14:]).Dst()
+	return frame.IPv6(p).Src(), frame.IPv6(p).Dst()
 }
 
 // towards returns an end that stands at a MAC: the gateway's, for a frame to be routed.
