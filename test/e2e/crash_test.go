@@ -36,10 +36,10 @@ func TestKillCostsTheHostNothing(t *testing.T) {
 
 	back := time.Duration(0)
 	h.Together(
-		func() { h.losesNothing(h.hv, addresses(outside)[0]) },
-		func() { h.losesNothing(h.hv, addresses(outside)[1]) },
-		func() { h.losesNothing(h.out, addresses(host)[0]) },
-		func() { h.losesNothing(h.out, addresses(host)[1]) },
+		func() { h.LosesNothing(h.hv, addresses(outside)[0]) },
+		func() { h.LosesNothing(h.hv, addresses(outside)[1]) },
+		func() { h.LosesNothing(h.out, addresses(host)[0]) },
+		func() { h.LosesNothing(h.out, addresses(host)[1]) },
 		func() {
 			w.Kill()
 			h.NotReaches(h.out, addresses(11)[0])
@@ -61,10 +61,10 @@ func TestStartAndStopCostTheHostNothing(t *testing.T) {
 	h := newHouse(t)
 	w := h.hv.NewWeftd("networks: [{name: lan, mode: bridged, uplinks: [nic0]}]\n")
 	h.Together(
-		func() { h.losesNothing(h.hv, addresses(outside)[0]) },
-		func() { h.losesNothing(h.hv, addresses(outside)[1]) },
-		func() { h.losesNothing(h.out, addresses(host)[0]) },
-		func() { h.losesNothing(h.out, addresses(host)[1]) },
+		func() { h.LosesNothing(h.hv, addresses(outside)[0]) },
+		func() { h.LosesNothing(h.hv, addresses(outside)[1]) },
+		func() { h.LosesNothing(h.out, addresses(host)[0]) },
+		func() { h.LosesNothing(h.out, addresses(host)[1]) },
 		func() {
 			for range 3 {
 				w.Start()
@@ -88,8 +88,8 @@ func TestRestartKeepsGuests(t *testing.T) {
 
 	back := time.Duration(0)
 	h.Together(
-		func() { h.losesNothing(h.hv, addresses(outside)[0]) },
-		func() { h.losesNothing(h.out, addresses(host)[1]) },
+		func() { h.LosesNothing(h.hv, addresses(outside)[0]) },
+		func() { h.LosesNothing(h.out, addresses(host)[1]) },
 		func() {
 			w.Leave()
 			start := time.Now()
@@ -157,15 +157,6 @@ func TestStartSweepsWhatACrashLeft(t *testing.T) {
 		t.Errorf("after the start with another document:\n%s", lab.Difference(before, after))
 	}
 	h.Reaches(h.hv, addresses(outside)[0])
-}
-
-// losesNothing pings addr a hundred times a second for four seconds.
-func (h *house) losesNothing(from lab.Station, addr string) {
-	h.Helper()
-	out, err := from.Sh(h.Context(), "ping -q -i 0.01 -c 400 -W 2 "+addr)
-	if err != nil || !strings.Contains(out, "400 received, 0% packet loss") {
-		h.Errorf("ping %s: %v: %s", addr, err, out)
-	}
 }
 
 // quickly waits until all stations answer, asking often.

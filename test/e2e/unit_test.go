@@ -1,10 +1,7 @@
 package e2e
 
 import (
-	"bufio"
 	"fmt"
-	"os"
-	"strings"
 	"testing"
 
 	"weft/test/lab"
@@ -19,7 +16,7 @@ func TestUnitsCapabilitiesSuffice(t *testing.T) {
 	apart := h.NS("apart")
 	before := h.snapshot()
 	w := h.hv.NewWeftd(fmt.Sprintf(everyPort, apart.Name))
-	wrapper := []string{"setpriv", "--no-new-privs", "--bounding-set=" + boundingSet(t)}
+	wrapper := []string{"setpriv", "--no-new-privs", "--bounding-set=" + h.UnitCapabilities()}
 	w.Start(wrapper...)
 	w.Up("ct1", "mgmt0", "nic0:wire", "nic0:host")
 	h.guest("vm1", 11)
@@ -35,26 +32,4 @@ func TestUnitsCapabilitiesSuffice(t *testing.T) {
 	if after := h.snapshot(); after != before {
 		t.Errorf("after the end:\n%s", lab.Difference(before, after))
 	}
-}
-
-// boundingSet returns the unit's CapabilityBoundingSet in the words of setpriv.
-func boundingSet(t *testing.T) string {
-	t.Helper()
-	f, err := os.Open("../../packaging/weftd.service")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		if list, ok := strings.CutPrefix(lines.Text(), "CapabilityBoundingSet="); ok {
-			set := "-all"
-			for _, c := range strings.Fields(list) {
-				set += ",+" + strings.ToLower(strings.TrimPrefix(c, "CAP_"))
-			}
-			return set
-		}
-	}
-	t.Fatalf("the unit has no CapabilityBoundingSet (%v)", lines.Err())
-	return ""
 }

@@ -124,3 +124,42 @@ func TestLeasesAreReleased(t *testing.T) {
 	a.Ask(lab.Clients[0], "eth0")
 	s.looks(a, lab.Families[0], lab.Families[0].Host)
 }
+
+// A network may have external addresses that are not the host's: weft answers for them
+// on the segment outside, its guests go out by them, and nothing of them is the host's.
+func TestOwnExternalAddresses(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	w := s.weftd(`
+networks:
+  - name: default
+    nat: {addresses: [192.0.2.50, "2001:db8:1::50"]}
+    forwards:
+      - {proto: tcp, port: 22, to: "192.168.150.10:7001"}
+      - {proto: tcp, port: 22, to: "[fd5a:150::10]:7001"}
+  - {name: other, subnets: [10.30.0.1/24, "fd10:30::1/64"]}
+ports:
+  - {name: ct1, type: device}
+  - {name: ct2, network: other, type: device}
+`)
+	a := s.static("ct1", 10)
+	a.Tells()
+	b := s.container("ct2")
+	w.Up("ct1", "ct2")
+	s.hv.Tells()
+	for _, f := range lab.Families {
+		own := map[string]string{"-4": "192.0.2.50", "-6": "2001:db8:1::50"}[f.Version]
+		s.looks(a, f, own)
+		s.looks(b, f, f.Host)
+		s.looks(s.hv, f, f.Host)
+		t.Logf("%s: by forwards, from outside and from the other network", f.Name)
+		s.seen(s.Server, "tcp", at(own, 22), f.Server)
+		if seen, err := s.TriesAsking(b, "tcp", at(own, 22)); err != nil || seen.Addr() == parse(b.addr[f.Version]) {
+			t.Errorf("%s: a guest of the other network is %v to it (%v), want an external address", f.Name, seen, err)
+		}
+		t.Logf("%s: the host's services are not there", f.Name)
+		if seen, err := s.TriesAsking(s.Server, "tcp", at(own, 7001), "-wait 1s"); err == nil {
+			t.Errorf("%s: somebody answers at %s, and sees %v", f.Name, own, seen)
+		}
+	}
+}

@@ -108,35 +108,34 @@ ports:
 	}
 }
 
-// A daemon that is killed takes nothing from the host, and from its guests only what
-// lies between its end and its start.
+// A daemon that is killed takes nothing from the host, not one packet, and from its guests
+// only what lies between its end and its start. The capabilities that the systemd unit
+// leaves it suffice.
 func TestKillAndRestart(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	w := s.weftd(twoGuests)
+	w := s.hv.NewWeftd(twoGuests)
+	w.Wrapper = append(s.hv.Own(), "setpriv", "--no-new-privs", "--bounding-set="+s.UnitCapabilities())
+	w.Start()
 	a, b := s.containers("ct1", "ct2")
 	for _, end := range []struct {
 		name string
 		call func()
 	}{{"kill -9", w.Kill}, {"systemctl restart", w.Leave}} {
-		leases := addressesOf(w)
 		t.Log(end.name)
-		end.call()
-		for _, f := range lab.Families {
-			s.Reaches(s.hv, f.Server)
-			s.Reaches(s.Server, f.Host)
-		}
-		w.Start()
+		leases := addressesOf(w)
+		s.Together(
+			func() { s.LosesNothing(s.hv, lab.Families[0].Server) },
+			func() { s.LosesNothing(s.Server, lab.Families[1].Host) },
+			func() {
+				end.call()
+				s.NotReaches(a, lab.Families[0].Server)
+				w.Start()
+				s.reconnected(a, b)
+			},
+		)
 		if got := addressesOf(w); !slices.Equal(got, leases) {
 			t.Errorf("leases after the start: %v, want %v", got, leases)
-		}
-		for _, f := range lab.Families {
-			for _, from := range []*container{a, b} {
-				s.Reaches(from, f.Server)
-				s.looks(from, f, f.Host)
-			}
-			s.Reaches(a, b.addr[f.Version])
-			s.Reaches(s.hv, a.addr[f.Version])
 		}
 	}
 	t.Log("a guest that asks again has what it had")
@@ -145,6 +144,20 @@ func TestKillAndRestart(t *testing.T) {
 	a.Ask(lab.Clients[0], "eth0")
 	if got := s.Holds(a, "eth0", lab.Families[0]); !slices.Equal(got, []string{again}) {
 		t.Errorf("it has %v, want %s", got, again)
+	}
+}
+
+// reconnected waits until two guests reach each other, the outside and the host, which
+// reaches them.
+func (s *site) reconnected(a, b *container) {
+	s.Helper()
+	for _, f := range lab.Families {
+		for _, from := range []*container{a, b} {
+			s.Reaches(from, f.Server)
+			s.looks(from, f, f.Host)
+		}
+		s.Reaches(a, b.addr[f.Version])
+		s.Reaches(s.hv, a.addr[f.Version])
 	}
 }
 

@@ -118,3 +118,31 @@ ports:
 		s.NotReaches(b, a.addr[f.Version])
 	}
 }
+
+// A guest may be a router itself: what the document says lies behind it is reached by
+// it, and goes out through NAT as well.
+func TestRoutesBehindAGuest(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	w := s.weftd(`
+networks:
+  - {name: default, routes: [{to: 10.7.0.0/16, via: 192.168.150.10}, {to: "fd10:7::/64", via: "fd5a:150::10"}]}
+ports:
+  - {name: ct1, type: device}
+  - {name: ct2, type: device}
+`)
+	a, b := s.static("ct1", 10), s.static("ct2", 11)
+	behind := map[string]string{"-4": "10.7.0.1", "-6": "fd10:7::1"}
+	for _, f := range lab.Families {
+		a.Addresses("lo", behind[f.Version]+map[string]string{"-4": "/32", "-6": "/128"}[f.Version])
+	}
+	a.Tells()
+	w.Up("ct1", "ct2")
+	for _, f := range lab.Families {
+		s.seen(b, "udp", at(behind[f.Version], 7001), b.addr[f.Version])
+		seen, err := s.TriesAsking(a, "udp", at(f.Server, 7001), "-from", at(behind[f.Version], 5000))
+		if err != nil || seen.Addr() != parse(f.Host) {
+			t.Errorf("%s: what is behind the guest is %v outside: %v", f.Name, seen, err)
+		}
+	}
+}

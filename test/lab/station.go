@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 )
 
 // transferPort is where checked transfers are served.
@@ -48,6 +49,15 @@ func (l *Lab) NotReaches(from Station, addr string) {
 	l.Helper()
 	if out, err := from.Sh(l.Context(), "ping -c 3 -i 0.2 -W 1 "+addr); err == nil {
 		l.Fatalf("ping %s: answered, want silence: %s", addr, out)
+	}
+}
+
+// LosesNothing pings addr a hundred times a second for four seconds; each is answered.
+func (l *Lab) LosesNothing(from Station, addr string) {
+	l.Helper()
+	out, err := from.Sh(l.Context(), "ping -q -i 0.01 -c 400 -W 2 "+addr)
+	if err != nil || !strings.Contains(out, "400 received, 0% packet loss") {
+		l.Errorf("ping %s: %v: %s", addr, err, out)
 	}
 }
 

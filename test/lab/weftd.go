@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -233,4 +234,29 @@ func (w *Weftd) PortIs(name, state string) api.Port {
 		return errors.New("no such port")
 	})
 	return port
+}
+
+// UnitCapabilities returns the CapabilityBoundingSet of weft's systemd unit in the words
+// of setpriv.
+func (l *Lab) UnitCapabilities() string {
+	l.Helper()
+	root, err := guest.Repository()
+	if err != nil {
+		l.Fatalf("%v", err)
+	}
+	unit, err := os.ReadFile(filepath.Join(root, "packaging/weftd.service"))
+	if err != nil {
+		l.Fatalf("%v", err)
+	}
+	for line := range strings.Lines(string(unit)) {
+		if list, ok := strings.CutPrefix(line, "CapabilityBoundingSet="); ok {
+			set := "-all"
+			for _, c := range strings.Fields(list) {
+				set += ",+" + strings.ToLower(strings.TrimPrefix(c, "CAP_"))
+			}
+			return set
+		}
+	}
+	l.Fatalf("the unit has no CapabilityBoundingSet")
+	return ""
 }
