@@ -1,11 +1,11 @@
 package dhcp4
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"weft/frame"
 	"weft/service/datagram"
@@ -16,80 +16,67 @@ import (
 func (x *exchange) offer(l lease.Lease) Reply {
 	x.add(&x.count.Offer)
 	l.Expiry = x.now.Add(x.term())
-	return x.grant(offer, l)
+	return x.grant(dhcpv4.MessageTypeOffer, l)
 }
 
 // ack says that the lease is the client's.
 func (x *exchange) ack(l lease.Lease) Reply {
 	x.add(&x.count.Ack)
-	return x.grant(ack, l)
+	return x.grant(dhcpv4.MessageTypeAck, l)
 }
 
 // refuse says that the client may not have what it asks for.
 func (x *exchange) refuse(format string, args ...any) Reply {
 	x.add(&x.count.Nak)
 	why := fmt.Errorf(format, args...).Error()
-	p := x.blank()
+	p := x.blank(dhcpv4.MessageTypeNak)
 	if x.m.giaddr.IsValid() {
-		binary.BigEndian.PutUint16(p[flagsAt:], x.m.packet.flags()|broadcast) // RFC 2131 4.3.2: for the relay agent to pass it on so
+		p.SetBroadcast() // RFC 2131 4.3.2: for the relay agent to pass it on so
 	}
-	o := append(x.head(nak), option{optMessage, []byte(why[:min(len(why), 255)])})
-	return Reply{
-		Kind: nak.String(), Note: why,
-		Frame: x.frame(p.with(o, nil, x.room(), x.relayed()), x.destination(nak, netip.Addr{})),
-	}
+	p.UpdateOption(dhcpv4.OptMessage(why[:min(len(why), 255)]))
+	return Reply{Kind: nameOf(dhcpv4.MessageTypeNak), Note: why, Frame: x.frame(p, x.destination(dhcpv4.MessageTypeNak, netip.Addr{}))}
 }
 
 // grant builds an OFFER or ACK. Without a lease it tells the rest only (RFC 2131 4.3.5).
-func (x *exchange) grant(k kind, l lease.Lease) Reply {
-	p := x.blank()
-	p.setAddress(yiaddrAt, l.Address)
-	if k == ack {
-		p.setAddress(ciaddrAt, x.m.ciaddr)
+func (x *exchange) grant(t dhcpv4.MessageType, l lease.Lease) Reply {
+	p := x.blank(t)
+	p.YourIPAddr = l.Address.AsSlice()
+	if t == dhcpv4.MessageTypeAck {
+		p.ClientIPAddr = x.m.ClientIPAddr
 	}
-	o := x.head(k)
 	if l.Address.IsValid() {
 		// Rounded down: the client must not think to have it for longer than it has.
-		term := uint32(l.Expiry.Sub(x.now) / time.Second)
-		o = append(o,
-			option{optLeaseTime, binary.BigEndian.AppendUint32(nil, term)},
-			option{optRenewal, binary.BigEndian.AppendUint32(nil, term/2)}, // RFC 2131 4.4.5
-			option{optRebinding, binary.BigEndian.AppendUint32(nil, term-term/8)},
-		)
+		term := l.Expiry.Sub(x.now).Truncate(time.Second)
+		p.UpdateOption(dhcpv4.OptIPAddressLeaseTime(term))
+		p.UpdateOption(dhcpv4.OptRenewTimeValue(term / 2)) // RFC 2131 4.4.5
+		p.UpdateOption(dhcpv4.OptRebindingTimeValue(term - term/8))
 	}
-	whole := p.with(o, x.v.told(x.m, l), x.room(), x.relayed())
-	return Reply{Kind: k.String(), Lease: l, Frame: x.frame(whole, x.destination(k, l.Address))}
+	pack(p, x.v.told(x.m, l), x.room())
+	return Reply{Kind: nameOf(t), Lease: l, Frame: x.frame(p, x.destination(t, l.Address))}
 }
 
-// blank returns the fixed fields of a reply, with what each copies (RFC 2131 table 3).
-func (x *exchange) blank() packet {
-	p := make(packet, fixedLen, minPacket)
-	p[0], p[1], p[2] = bootReply, ethernet, macLen
-	copy(p[xidAt:], x.m.packet[xidAt:xidAt+4])
-	binary.BigEndian.PutUint16(p[flagsAt:], x.m.packet.flags())
-	p.setAddress(giaddrAt, x.m.giaddr)
-	copy(p[chaddrAt:snameAt], x.m.packet[chaddrAt:snameAt])
-	binary.BigEndian.PutUint32(p[cookieAt:], cookie)
+// blank returns a reply with what all of them have (RFC 2131 table 3). The client
+// identifier comes back as it came (RFC 6842), and to a relay agent what it said
+// (RFC 3046 2.2; the codec puts it last).
+func (x *exchange) blank(t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
+	p := &dhcpv4.DHCPv4{
+		OpCode:        dhcpv4.OpcodeBootReply,
+		HWType:        x.m.HWType,
+		TransactionID: x.m.TransactionID,
+		Flags:         x.m.Flags,
+		GatewayIPAddr: x.m.GatewayIPAddr,
+		ClientHWAddr:  x.m.ClientHWAddr,
+		Options: dhcpv4.OptionsFromList(
+			dhcpv4.OptMessageType(t),
+			dhcpv4.OptServerIdentifier(x.v.Server.Addr().AsSlice()),
+		),
+	}
+	for _, c := range []dhcpv4.OptionCode{dhcpv4.OptionClientIdentifier, dhcpv4.OptionRelayAgentInformation} {
+		if b := x.m.Options.Get(c); len(b) > 0 {
+			p.UpdateOption(dhcpv4.OptGeneric(c, b))
+		}
+	}
 	return p
-}
-
-// head returns the options that each reply has. The client identifier comes back as it
-// came (RFC 6842).
-func (x *exchange) head(k kind) []option {
-	o := []option{{optMessageType, []byte{byte(k)}}, {optServer, x.v.Server.Addr().AsSlice()}}
-	if id := x.m.options[optClientID]; len(id) > 0 {
-		o = append(o, option{optClientID, id})
-	}
-	return o
-}
-
-// relayed returns what the relay agent said, which comes back to it, behind all else
-// (RFC 3046 2.2); nil: nothing.
-func (x *exchange) relayed() []option {
-	if info, said := x.m.options[optRelayAgent]; said {
-		return []option{{optRelayAgent, info}}
-	}
-	return nil
 }
 
 // room returns how long the reply may be, in bytes of UDP payload (RFC 2132 9.10).
@@ -101,79 +88,25 @@ func (x *exchange) room() int {
 	return min(x.m.datagram, mtu) - headers
 }
 
-// with returns the packet with its options: first and last always, and of told what
-// finds room, most of it in the field for options.
-func (p packet) with(first, told []option, room int, last []option) packet {
-	room -= fixedLen + 1 // and the end
-	for _, o := range slices.Concat(first, last) {
-		room -= o.len()
-	}
-	total := 0
-	for _, o := range told {
-		total += o.len()
-	}
-	if total > room {
-		var overload option
-		if overload, told = p.spill(told, room); overload.value[0] != 0 {
-			first = append(first, overload)
-		}
-	}
-	for _, o := range slices.Concat(first, told, last) {
-		p = o.append(p)
-	}
-	p = append(p, byte(optEnd))
-	for len(p) < minPacket {
-		p = append(p, byte(optPad))
-	}
-	return p
-}
-
-// spill puts what finds no room into the field file, else into sname (RFC 2131 4.1). It
-// returns the option that says so, and what found room.
-func (p packet) spill(told []option, room int) (overload option, here []option) {
-	fields := [...][]byte{p[fileAt:fileAt:cookieAt], p[snameAt:snameAt:fileAt]}
-	overload = option{optOverload, []byte{0}}
-	room -= overload.len()
-	for _, o := range told {
-		if o.len() <= room {
-			here = append(here, o)
-			room -= o.len()
-			continue
-		}
-		for i, f := range fields {
-			if len(o.value) <= 255 && o.len() < cap(f)-len(f) { // and the end
-				fields[i] = o.append(f) // in p
-				break
-			}
-		}
-	}
-	for i, f := range fields {
-		if len(f) > 0 {
-			_ = append(f, byte(optEnd)) // in p, too
-			overload.value[0] |= [...]byte{overloadFile, overloadSname}[i]
-		}
-	}
-	return overload, here
-}
-
 // destination returns where a reply goes (RFC 2131 4.1).
-func (x *exchange) destination(k kind, yiaddr netip.Addr) datagram.Endpoint {
+func (x *exchange) destination(t dhcpv4.MessageType, yiaddr netip.Addr) datagram.Endpoint {
 	to := func(mac frame.MAC, a netip.Addr, port uint16) datagram.Endpoint {
 		return datagram.Endpoint{MAC: mac, Addr: netip.AddrPortFrom(a, port)}
 	}
+	nak := t == dhcpv4.MessageTypeNak
 	switch {
 	case x.m.giaddr.IsValid():
 		return to(x.q.MAC, x.m.giaddr, ServerPort) // by the way that the request came
-	case k != nak && x.m.ciaddr.IsValid():
+	case !nak && x.m.ciaddr.IsValid():
 		return to(x.m.client.MAC, x.m.ciaddr, ClientPort)
-	case k == nak || x.m.packet.flags()&broadcast != 0:
+	case nak || x.m.IsBroadcast():
 		return to(frame.Broadcast, netip.AddrFrom4([4]byte{255, 255, 255, 255}), ClientPort)
 	default:
 		return to(x.m.client.MAC, yiaddr, ClientPort)
 	}
 }
 
-func (x *exchange) frame(p packet, to datagram.Endpoint) []byte {
+func (x *exchange) frame(p *dhcpv4.DHCPv4, to datagram.Endpoint) []byte {
 	from := datagram.Endpoint{MAC: x.v.MAC, Addr: netip.AddrPortFrom(x.v.Server.Addr(), ServerPort)}
-	return datagram.Frame(from, to, p)
+	return datagram.Frame(from, to, p.ToBytes())
 }

@@ -28,7 +28,7 @@ var defaults = Settings{
 	Server: netip.MustParsePrefix("192.0.2.1/24"),
 	DNS:    []netip.Addr{addr("192.0.2.1"), addr("192.0.2.2")},
 	Domain: "vm.internal",
-	Search: []string{"vm.internal", "example.org"},
+	Search: []string{"vm.internal", "example.org."},
 	NTP:    []netip.Addr{addr("192.0.2.3")},
 	MTU:    1450,
 }

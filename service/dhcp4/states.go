@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/insomniacslk/dhcp/dhcpv4"
+
 	"weft/service/lease"
 )
 
@@ -35,16 +37,16 @@ func (s *Server) handle(now time.Time, q Request) (Reply, error) {
 		return Reply{}, err
 	}
 	switch m.kind {
-	case discover:
+	case dhcpv4.MessageTypeDiscover:
 		s.add(&s.count.Discover)
 		return x.discover()
-	case request:
+	case dhcpv4.MessageTypeRequest:
 		s.add(&s.count.Request)
 		return x.request()
-	case decline:
+	case dhcpv4.MessageTypeDecline:
 		s.add(&s.count.Decline)
 		return x.decline()
-	case release:
+	case dhcpv4.MessageTypeRelease:
 		s.add(&s.count.Release)
 		return x.release()
 	default:
@@ -69,7 +71,7 @@ func (x *exchange) admit() error {
 	}
 	// RFC 3046 2.1: what relay agents say of a client is not to be believed if there
 	// was none.
-	delete(x.m.options, optRelayAgent)
+	x.m.Options.Del(dhcpv4.OptionRelayAgentInformation)
 	if x.m.client.MAC != x.q.MAC {
 		return ignored("the client is %s, and the frame came from %s", x.m.client.MAC, x.q.MAC)
 	}
@@ -176,7 +178,7 @@ func (x *exchange) decline() (Reply, error) {
 		return Reply{}, ignored("%s declined, and %w", x.m.requested, err)
 	}
 	return Reply{
-		Kind: x.m.kind.String(), Lease: l,
+		Kind: nameOf(x.m.kind), Lease: l,
 		Note: fmt.Sprintf("another host uses %s, says the client: it is not given out for a while", x.m.requested),
 	}, err
 }
@@ -191,7 +193,7 @@ func (x *exchange) release() (Reply, error) {
 	if errors.Is(err, lease.ErrNoLease) {
 		return Reply{}, ignored("%s released, and %w", x.m.ciaddr, err)
 	}
-	return Reply{Kind: x.m.kind.String(), Lease: l}, err
+	return Reply{Kind: nameOf(x.m.kind), Lease: l}, err
 }
 
 // inform tells a client that has an address the rest (RFC 2131 4.3.5).

@@ -2,65 +2,74 @@ package dhcp4
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
 	"strings"
 
+	"github.com/insomniacslk/dhcp/dhcpv4"
+	"github.com/insomniacslk/dhcp/rfc1035label"
+
 	"weft/service/lease"
 )
+
+// An option is one that a client may be told.
+type option struct {
+	code  dhcpv4.OptionCode
+	value []byte
+}
 
 // told returns what the client is told of the network, the most needed first: what finds
 // no room is left out from the end.
 func (v *Settings) told(m *message, l lease.Lease) []option {
 	all := []option{
-		{optSubnetMask, binary.BigEndian.AppendUint32(nil, v.mask())},
-		{optRoutes, v.classless()},
-		{optRouter, concat(v.Routers)},
-		{optDNS, concat(v.DNS)},
-		{optMTU, v.mtu()},
-		{optDomain, []byte(v.Domain)},
-		{optBroadcast, v.broadcast()},
-		{optSearch, v.search()},
-		{optNTP, concat(v.NTP)},
+		{dhcpv4.OptionSubnetMask, net.CIDRMask(v.Server.Bits(), 32)},
+		{dhcpv4.OptionClasslessStaticRoute, v.classless()},
+		{dhcpv4.OptionRouter, concat(v.Routers)},
+		{dhcpv4.OptionDomainNameServer, concat(v.DNS)},
+		{dhcpv4.OptionInterfaceMTU, v.mtu()},
+		{dhcpv4.OptionDomainName, []byte(v.Domain)},
+		{dhcpv4.OptionBroadcastAddress, v.broadcast()},
+		{dhcpv4.OptionDNSDomainSearchList, v.search()},
+		{dhcpv4.OptionNTPServers, concat(v.NTP)},
 	}
 	if l.Reserved {
-		all = append(all, option{optHostName, []byte(l.Client.Name)})
+		all = append(all, option{dhcpv4.OptionHostName, []byte(l.Client.Name)})
 	}
 	var told []option
 	for _, o := range all {
-		if len(o.value) > 0 && (m.wants(o.code) || o.code == optSubnetMask) {
+		if len(o.value) > 0 && (m.wants(o.code) || o.code == dhcpv4.OptionSubnetMask) {
 			told = append(told, o)
 		}
 	}
 	return told
 }
 
-func (v *Settings) mask() uint32 { return ^(^uint32(0) >> v.Server.Bits()) }
-
-// classless returns the value of option 121 (RFC 3442): for each route the bits of the
-// prefix, as many of its bytes as matter, the router. A client that goes by it ignores
-// option 3, so the default route is among them.
-func (v *Settings) classless() (b []byte) {
+// classless returns the value of option 121. A client that goes by it ignores option 3
+// (RFC 3442), so the default route is among its routes.
+func (v *Settings) classless() []byte {
 	if len(v.Routes) == 0 {
 		return nil
 	}
-	all := append([]Route{{netip.PrefixFrom(netip.IPv4Unspecified(), 0), v.Routers[0]}}, v.Routes...)
-	for _, r := range all {
-		b = append(b, byte(r.To.Bits()))
-		b = append(b, r.To.Addr().AsSlice()[:(r.To.Bits()+7)/8]...)
-		b = append(b, r.Via.AsSlice()...)
+	var routes dhcpv4.Routes
+	for _, r := range append([]Route{{netip.PrefixFrom(netip.IPv4Unspecified(), 0), v.Routers[0]}}, v.Routes...) {
+		routes = append(routes, &dhcpv4.Route{
+			Dest:   &net.IPNet{IP: r.To.Addr().AsSlice(), Mask: net.CIDRMask(r.To.Bits(), 32)},
+			Router: r.Via.AsSlice(),
+		})
 	}
-	return b
+	return routes.ToBytes()
 }
 
-// search returns the value of option 119: names as in DNS, not compressed (RFC 3397).
-func (v *Settings) search() (b []byte) {
-	for _, d := range v.Search {
-		for l := range strings.SplitSeq(strings.TrimSuffix(d, "."), ".") {
-			b = append(append(b, byte(len(l))), l...)
-		}
-		b = append(b, 0)
+// search returns the value of option 119 (RFC 3397).
+func (v *Settings) search() []byte {
+	if len(v.Search) == 0 {
+		return nil
 	}
-	return b
+	labels := rfc1035label.NewLabels()
+	for _, d := range v.Search {
+		labels.Labels = append(labels.Labels, strings.TrimSuffix(d, "."))
+	}
+	return labels.ToBytes()
 }
 
 func (v *Settings) mtu() []byte {
@@ -77,7 +86,7 @@ func (v *Settings) broadcast() []byte {
 		return nil
 	}
 	a := v.Server.Addr().As4()
-	return binary.BigEndian.AppendUint32(nil, binary.BigEndian.Uint32(a[:])|^v.mask())
+	return binary.BigEndian.AppendUint32(nil, binary.BigEndian.Uint32(a[:])|^uint32(0)>>v.Server.Bits())
 }
 
 func concat(list []netip.Addr) (b []byte) {

@@ -122,9 +122,9 @@ func TestOverload(t *testing.T) {
 	a := client(2, requestMsg)
 	a.p.Options = layers.DHCPOptions{layers.NewDHCPOption(52, []byte{3})}
 	a.p.File = make([]byte, 128)
-	copy(a.p.File, []byte{byte(optMessageType), 1, byte(request), byte(optServer), 4, 192, 0, 2, 1, byte(optEnd)})
+	copy(a.p.File, []byte{53, 1, byte(requestMsg), 54, 4, 192, 0, 2, 1, 255})
 	a.p.ServerName = make([]byte, 64)
-	copy(a.p.ServerName, []byte{byte(optRequested), 4, 192, 0, 2, 13, byte(optHostName), 3, 'w', 'e', 'b'})
+	copy(a.p.ServerName, []byte{50, 4, 192, 0, 2, 13, 12, 3, 'w', 'e', 'b'})
 	if n := r.say(a).kind("DHCPACK").gives(addr("192.0.2.13")); n.Lease.Client.Name != "web" {
 		t.Errorf("name %q", n.Lease.Client.Name)
 	}

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/insomniacslk/dhcp/dhcpv6"
+	"github.com/insomniacslk/dhcp/iana"
+
 	"weft/service/lease"
 )
 
@@ -20,7 +23,7 @@ var errInUse = fmt.Errorf("hosts without a lease use the last %d addresses that 
 // client returns who asks for an association's addresses.
 func (x *exchange) client(ia *association) lease.Client {
 	return lease.Client{
-		Family: lease.IPv6, ID: string(x.m.client), IAID: ia.id,
+		Family: lease.IPv6, ID: string(x.m.client), IAID: binary.BigEndian.Uint32(ia.id[:]),
 		MAC: x.q.MAC, Port: x.q.Port, Name: x.m.name,
 	}
 }
@@ -56,7 +59,7 @@ func (x *exchange) assign(ia *association) (lease.Lease, error) {
 // 18.3.2).
 func (x *exchange) request(ia *association) error {
 	if off := x.off(ia.addresses); off != nil {
-		x.state(ia, notOnLink, fmt.Sprintf("%s is not of %s", off[0], x.v.Subnet))
+		x.state(ia, iana.StatusNotOnLink, fmt.Sprintf("%s is not of %s", off[0], x.v.Subnet))
 		return nil
 	}
 	l, err := x.assign(ia)
@@ -91,7 +94,7 @@ func (x *exchange) extend(ia *association) error {
 	case errors.Is(err, lease.ErrNotHere), errors.Is(err, lease.ErrTaken):
 		x.withdraw(ia) // an address that it may not use
 	case errors.Is(err, lease.ErrNoLease):
-		x.state(ia, noBinding, "no address is known")
+		x.state(ia, iana.StatusNoBinding, "no address is known")
 	default:
 		return x.refuse(ia, err)
 	}
@@ -104,14 +107,14 @@ func (x *exchange) end() (Reply, error) {
 	var failed error
 	for i := range x.m.associations {
 		ia := &x.m.associations[i]
-		if ia.code != optIANA {
+		if ia.code != dhcpv6.OptionIANA {
 			x.none(ia)
 			continue
 		}
 		known := false
 		for _, a := range ia.addresses {
 			var err error
-			if x.m.kind == release {
+			if x.m.kind == dhcpv6.MessageTypeRelease {
 				err = x.c.Book.Free(x.now, x.client(ia), a)
 			} else {
 				err = x.c.Book.Decline(x.now, x.client(ia), a)
@@ -124,17 +127,17 @@ func (x *exchange) end() (Reply, error) {
 			failed = errors.Join(failed, err)
 		}
 		if !known {
-			x.state(ia, noBinding, "no such lease")
+			x.state(ia, iana.StatusNoBinding, "no such lease")
 		}
 	}
 	if failed != nil {
 		return Reply{}, failed
 	}
-	if x.m.kind == decline && len(ended) > 0 {
+	if x.m.kind == dhcpv6.MessageTypeDecline && len(ended) > 0 {
 		x.note = fmt.Sprintf("another host uses %s, says the client: it is not given out for a while", strings.Join(ended, ", "))
 	}
-	x.body = appendStatus(x.body, success, "")
-	return x.reply(reply), nil
+	x.told.Add(status(iana.StatusSuccess, ""))
+	return x.reply(dhcpv6.MessageTypeReply), nil
 }
 
 // refuse says that there is no address for an association. An error that is none of
@@ -149,7 +152,7 @@ func (x *exchange) refuse(ia *association, why error) error {
 		return why
 	}
 	x.note = why.Error()
-	x.state(ia, noAddrsAvail, why.Error())
+	x.state(ia, iana.StatusNoAddrsAvail, why.Error())
 	return nil
 }
 
@@ -157,12 +160,12 @@ func (x *exchange) refuse(ia *association, why error) error {
 // addresses and prefixes.
 func (x *exchange) none(ia *association) {
 	switch {
-	case x.m.kind != solicit && x.m.kind != request:
-		x.state(ia, noBinding, "no such lease")
-	case ia.code == optIAPD:
-		x.state(ia, noPrefixAvail, "no prefixes are delegated")
+	case !x.m.asksAnew():
+		x.state(ia, iana.StatusNoBinding, "no such lease")
+	case ia.code == dhcpv6.OptionIAPD:
+		x.state(ia, iana.StatusNoPrefixAvail, "no prefixes are delegated")
 	default:
-		x.state(ia, noAddrsAvail, "no temporary addresses are given")
+		x.state(ia, iana.StatusNoAddrsAvail, "no temporary addresses are given")
 	}
 }
 
@@ -171,43 +174,53 @@ func (x *exchange) none(ia *association) {
 func (x *exchange) give(ia *association, l lease.Lease) {
 	x.leases = append(x.leases, l)
 	// Rounded down: the client must not think to have it for longer than it has.
-	lifetime := uint32(l.Expiry.Sub(x.now) / time.Second)
-	x.associate(ia, lifetime/2, lifetime-lifetime/5, func(b []byte) []byte { // RFC 8415 21.4: 0.5 and 0.8 of the preferred lifetime
-		b = appendAddress(b, l.Address, lifetime)
-		if x.m.kind == renew || x.m.kind == rebind {
-			for _, a := range ia.addresses {
-				if a != l.Address {
-					b = appendAddress(b, a, 0)
-				}
-			}
-		}
-		return b
-	})
+	lifetime := l.Expiry.Sub(x.now).Truncate(time.Second)
+	all := dhcpv6.Options{addressOf(l.Address, lifetime)}
+	if x.m.extends() {
+		all = append(all, taken(ia, l.Address)...)
+	}
+	// RFC 8415 21.4: 0.5 and 0.8 of the preferred lifetime.
+	x.associate(ia, lifetime/2, lifetime-lifetime/5, all)
 }
 
 // withdraw adds an association of whose addresses the client may not use any.
-func (x *exchange) withdraw(ia *association) {
-	x.associate(ia, 0, 0, func(b []byte) []byte {
-		for _, a := range ia.addresses {
-			b = appendAddress(b, a, 0)
-		}
-		return b
-	})
-}
+func (x *exchange) withdraw(ia *association) { x.associate(ia, 0, 0, taken(ia, netip.Addr{})) }
 
 // state adds an association with a status and nothing else.
-func (x *exchange) state(ia *association, s status, text string) {
-	x.associate(ia, 0, 0, func(b []byte) []byte { return appendStatus(b, s, text) })
+func (x *exchange) state(ia *association, s iana.StatusCode, text string) {
+	x.associate(ia, 0, 0, dhcpv6.Options{status(s, text)})
 }
 
-// associate adds an association, with T1 and T2 in seconds.
-func (x *exchange) associate(ia *association, t1, t2 uint32, write func(b []byte) []byte) {
-	x.body = appendOption(x.body, ia.code, func(b []byte) []byte {
-		b = binary.BigEndian.AppendUint32(b, ia.id)
-		if ia.code != optIATA {
-			b = binary.BigEndian.AppendUint32(b, t1)
-			b = binary.BigEndian.AppendUint32(b, t2)
+// associate adds an association with its options.
+func (x *exchange) associate(ia *association, t1, t2 time.Duration, all dhcpv6.Options) {
+	t1, t2 = t1.Truncate(time.Second), t2.Truncate(time.Second) // the codec would round up
+	switch ia.code {
+	case dhcpv6.OptionIATA:
+		x.told.Add(&dhcpv6.OptIATA{IaId: ia.id, Options: dhcpv6.IdentityOptions{Options: all}})
+	case dhcpv6.OptionIAPD:
+		x.told.Add(&dhcpv6.OptIAPD{IaId: ia.id, T1: t1, T2: t2, Options: dhcpv6.PDOptions{Options: all}})
+	default:
+		x.told.Add(&dhcpv6.OptIANA{IaId: ia.id, T1: t1, T2: t2, Options: dhcpv6.IdentityOptions{Options: all}})
+	}
+}
+
+// addressOf returns an address option.
+func addressOf(a netip.Addr, lifetime time.Duration) dhcpv6.Option {
+	return &dhcpv6.OptIAAddress{IPv6Addr: a.AsSlice(), PreferredLifetime: lifetime, ValidLifetime: lifetime}
+}
+
+// taken returns the addresses that the client believes to have, but one, with no time
+// left.
+func taken(ia *association, but netip.Addr) (all dhcpv6.Options) {
+	for _, a := range ia.addresses {
+		if a != but {
+			all.Add(addressOf(a, 0))
 		}
-		return write(b)
-	})
+	}
+	return all
+}
+
+// status returns a status code option.
+func status(s iana.StatusCode, text string) dhcpv6.Option {
+	return &dhcpv6.OptStatusCode{StatusCode: s, StatusMessage: text}
 }

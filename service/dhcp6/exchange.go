@@ -2,8 +2,12 @@ package dhcp6
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv6"
+	"github.com/insomniacslk/dhcp/iana"
 
 	"weft/service/lease"
 )
@@ -16,7 +20,7 @@ type exchange struct {
 	q   Request
 	m   *message
 
-	body   []byte // options of the answer
+	told   dhcpv6.Options // of the answer
 	leases []lease.Lease
 	note   string
 }
@@ -50,52 +54,62 @@ func (s *Server) handle(now time.Time, q Request) (Reply, error) {
 
 func (x *exchange) counter() *uint64 {
 	c := &x.count
-	return map[kind]*uint64{
-		solicit: &c.Solicit, request: &c.Request, confirm: &c.Confirm, renew: &c.Renew, rebind: &c.Rebind,
-		release: &c.Release, decline: &c.Decline, information: &c.Information,
-	}[x.m.kind]
+	switch x.m.kind {
+	case dhcpv6.MessageTypeSolicit:
+		return &c.Solicit
+	case dhcpv6.MessageTypeRequest:
+		return &c.Request
+	case dhcpv6.MessageTypeConfirm:
+		return &c.Confirm
+	case dhcpv6.MessageTypeRenew:
+		return &c.Renew
+	case dhcpv6.MessageTypeRebind:
+		return &c.Rebind
+	case dhcpv6.MessageTypeRelease:
+		return &c.Release
+	case dhcpv6.MessageTypeDecline:
+		return &c.Decline
+	default:
+		return &c.Information
+	}
 }
 
 // unicast answers what was sent to the server alone, which it never allowed (RFC 8415
 // 18.3.2 and others; 16: some messages are not answered at all).
 func (x *exchange) unicast() (Reply, error) {
-	switch x.m.kind {
-	case request, renew, release, decline:
-		x.body = appendStatus(x.body, useMulticast, "send to ff02::1:2")
-		return x.reply(reply), nil
+	if !x.m.forOne() {
+		return Reply{}, ignored("%s was sent to %s alone", x.m.kind, x.q.To)
 	}
-	return Reply{}, ignored("%s was sent to %s alone", x.m.kind, x.q.To)
+	x.told.Add(status(iana.StatusUseMulticast, "send to ff02::1:2"))
+	return x.reply(dhcpv6.MessageTypeReply), nil
 }
 
 func (x *exchange) answer() (Reply, error) {
 	switch x.m.kind {
-	case solicit:
+	case dhcpv6.MessageTypeSolicit:
 		return x.solicit()
-	case confirm:
+	case dhcpv6.MessageTypeConfirm:
 		return x.confirm()
-	case release, decline:
+	case dhcpv6.MessageTypeRelease, dhcpv6.MessageTypeDecline:
 		return x.end()
-	case information:
-		x.tell()
-		return x.reply(reply), nil
 	}
 	for i := range x.m.associations {
 		ia := &x.m.associations[i]
 		var err error
 		switch {
-		case ia.code != optIANA:
+		case ia.code != dhcpv6.OptionIANA:
 			x.none(ia)
-		case x.m.kind == request:
-			err = x.request(ia)
-		default:
+		case x.m.extends():
 			err = x.extend(ia)
+		default:
+			err = x.request(ia)
 		}
 		if err != nil {
 			return Reply{}, err
 		}
 	}
 	x.tell()
-	return x.reply(reply), nil
+	return x.reply(dhcpv6.MessageTypeReply), nil
 }
 
 // solicit offers an address for each association, or gives them at once to a client that
@@ -103,7 +117,7 @@ func (x *exchange) answer() (Reply, error) {
 func (x *exchange) solicit() (Reply, error) {
 	for i := range x.m.associations {
 		ia := &x.m.associations[i]
-		if ia.code != optIANA {
+		if ia.code != dhcpv6.OptionIANA {
 			x.none(ia)
 			continue
 		}
@@ -124,13 +138,13 @@ func (x *exchange) solicit() (Reply, error) {
 	}
 	x.tell()
 	if x.m.rapid && len(x.leases) > 0 {
-		x.body = appendValue(x.body, optRapidCommit, nil)
-		return x.reply(reply), nil
+		x.told.Add(&dhcpv6.OptionGeneric{OptionCode: dhcpv6.OptionRapidCommit})
+		return x.reply(dhcpv6.MessageTypeReply), nil
 	}
 	// The highest preference: no guest waits for other servers (RFC 8415 18.2.9), as
 	// there is none on this network.
-	x.body = appendValue(x.body, optPreference, []byte{255})
-	return x.reply(advertise), nil
+	x.told.Add(dhcpv6.OptPreference(255))
+	return x.reply(dhcpv6.MessageTypeAdvertise), nil
 }
 
 // confirm says whether the client's addresses are of this link (RFC 8415 18.3.3).
@@ -143,11 +157,11 @@ func (x *exchange) confirm() (Reply, error) {
 		return Reply{}, ignored("CONFIRM of no address")
 	}
 	if x.off(all) != nil {
-		x.body = appendStatus(x.body, notOnLink, "not all are of "+x.v.Subnet.String())
+		x.told.Add(status(iana.StatusNotOnLink, "not all are of "+x.v.Subnet.String()))
 	} else {
-		x.body = appendStatus(x.body, success, "all are of "+x.v.Subnet.String())
+		x.told.Add(status(iana.StatusSuccess, "all are of "+x.v.Subnet.String()))
 	}
-	return x.reply(reply), nil
+	return x.reply(dhcpv6.MessageTypeReply), nil
 }
 
 // off returns the addresses that are not of this link.
@@ -162,15 +176,14 @@ func (x *exchange) off(all []netip.Addr) (off []netip.Addr) {
 
 // tell adds what the client asks for beside addresses.
 func (x *exchange) tell() {
-	if len(x.v.DNS) > 0 && x.m.wants(optDNS) {
-		x.body = appendOption(x.body, optDNS, func(b []byte) []byte {
-			for _, a := range x.v.DNS {
-				b = append(b, a.AsSlice()...)
-			}
-			return b
-		})
+	if len(x.v.DNS) > 0 && x.m.wants(dhcpv6.OptionDNSRecursiveNameServer) {
+		var servers []net.IP
+		for _, a := range x.v.DNS {
+			servers = append(servers, a.AsSlice())
+		}
+		x.told.Add(dhcpv6.OptDNS(servers...))
 	}
-	if len(x.v.Search) > 0 && x.m.wants(optSearch) {
-		x.body = appendValue(x.body, optSearch, x.v.search())
+	if len(x.v.Search) > 0 && x.m.wants(dhcpv6.OptionDomainSearchList) {
+		x.told.Add(dhcpv6.OptDomainSearchList(x.v.search()))
 	}
 }

@@ -29,7 +29,7 @@ func FuzzHandle(f *testing.F) {
 	a, off := addr("2001:db8::1001"), addr(offSubnet)
 	for _, q := range []*ask{
 		client(1, solicitMsg).na(1).wants(23, 24),
-		client(1, solicitMsg).na(1).rapid().ia(iapd, 2).ia(iata, 3, a),
+		client(1, solicitMsg).na(1).rapid().ia(pd, 2).ia(ta, 3, a),
 		client(1, requestMsg).ours().na(1, a).opt(39, append([]byte{0}, "\x03web\x00"...)...),
 		client(1, renewMsg).ours().na(1, a, off),
 		client(1, rebindMsg).na(1, off),

@@ -2,11 +2,12 @@ package dhcp6
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"github.com/insomniacslk/dhcp/dhcpv6"
 )
 
 // What no client sends is not read, so that one message is little work, and its answer
@@ -14,76 +15,95 @@ import (
 const (
 	maxMessage      = 4096 // bytes
 	maxAssociations = 6
-	maxAddresses    = 3 // in one association
+	maxAddresses    = 3   // in one association
+	maxWanted       = 128 // options that it asks for
+)
+
+// Lengths in bytes (RFC 8415 8, 21.4 to 21.6, 11.1).
+const (
+	headerLen  = 4  // type and transaction ID
+	ianaLen    = 12 // IA_NA and IA_PD without their options: IAID, T1, T2
+	iataLen    = 4
+	addressLen = 24 // an address option without its options
+	minDUID    = 3
+	maxDUID    = 130
 )
 
 // An association is an identity association (RFC 8415 4.2): IA_NA, IA_TA or IA_PD.
 type association struct {
-	code      code
-	id        uint32
+	code      dhcpv6.OptionCode
+	id        [4]byte
 	addresses []netip.Addr // of IA_PD none
 }
 
 // A message is what a client says.
 type message struct {
-	kind         kind
-	xid          [3]byte
+	kind         dhcpv6.MessageType
+	xid          dhcpv6.TransactionID
 	client       []byte // DUID; nil: none
 	server       []byte // DUID; nil: none
 	associations []association
-	requested    []code // options; nil: all
+	asked        bool               // it says which options it wants
+	wanted       dhcpv6.OptionCodes // these
 	rapid        bool
 	name         string // what the client calls itself
 }
 
-// parse reads a message of a client.
+// parse reads a message of a client. The codec takes the options apart, and of them it
+// reads no more than take lets it: what lies inside options is not followed to where a
+// guest would lead.
 func parse(p []byte) (*message, error) {
 	if len(p) < headerLen || len(p) > maxMessage {
 		return nil, fmt.Errorf("%w: %d bytes", ErrMalformed, len(p))
 	}
-	m := &message{kind: kind(p[0]), xid: [3]byte(p[1:])}
+	m := &message{kind: dhcpv6.MessageType(p[0]), xid: dhcpv6.TransactionID(p[1:headerLen])}
 	switch m.kind {
-	case solicit, request, confirm, renew, rebind, release, decline, information:
-	case relayForward:
+	case dhcpv6.MessageTypeSolicit, dhcpv6.MessageTypeRequest, dhcpv6.MessageTypeConfirm, dhcpv6.MessageTypeRenew,
+		dhcpv6.MessageTypeRebind, dhcpv6.MessageTypeRelease, dhcpv6.MessageTypeDecline, dhcpv6.MessageTypeInformationRequest:
+	case dhcpv6.MessageTypeRelayForward:
 		return nil, fmt.Errorf("%w: a relayed message, and the network has no relay agents", ErrMalformed)
 	default:
-		return nil, fmt.Errorf("%w: %s is none of a client", ErrMalformed, m.kind)
+		return nil, fmt.Errorf("%w: message type %d is none of a client", ErrMalformed, p[0])
 	}
-	if err := options(p[headerLen:], m.take); err != nil {
+	var all dhcpv6.Options
+	if err := all.FromBytesWithParser(p[headerLen:], m.take); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrMalformed, m.kind, err)
 	}
 	return m, nil
 }
 
-// take takes in one option.
-func (m *message) take(c code, value []byte) (err error) {
+// left is what take leaves of an option for the codec: nothing.
+var left dhcpv6.Option = &dhcpv6.OptionGeneric{}
+
+// take takes in one option. It is a dhcpv6.OptionParser; of an option that is cut off it
+// gets no bytes, and the codec tells later.
+func (m *message) take(c dhcpv6.OptionCode, value []byte) (dhcpv6.Option, error) {
+	var err error
 	switch c {
-	case optClientID:
+	case dhcpv6.OptionClientID:
 		m.client, err = duid(m.client, value)
-	case optServerID:
+	case dhcpv6.OptionServerID:
 		m.server, err = duid(m.server, value)
-	case optIANA, optIATA, optIAPD:
+	case dhcpv6.OptionIANA, dhcpv6.OptionIATA, dhcpv6.OptionIAPD:
 		err = m.associate(c, value)
-	case optRequest:
-		if len(value)%2 != 0 {
-			return errors.New("half an option code is requested")
+	case dhcpv6.OptionORO:
+		m.asked = true
+		if err = m.wanted.FromBytes(value[:min(len(value), 2*maxWanted)]); len(value) > 2*maxWanted {
+			err = fmt.Errorf("more than %d options are requested", maxWanted)
 		}
-		m.requested = slices.Grow(m.requested, len(value)/2)
-		if m.requested == nil {
-			m.requested = []code{}
-		}
-		for ; len(value) > 0; value = value[2:] {
-			m.requested = append(m.requested, code(binary.BigEndian.Uint16(value)))
-		}
-	case optRapidCommit:
+	case dhcpv6.OptionRapidCommit:
 		m.rapid = true
-	case optFQDN:
+	case dhcpv6.OptionFQDN:
 		m.name = firstLabel(value)
 	}
-	return err
+	if err != nil {
+		return nil, fmt.Errorf("option %d: %w", c, err)
+	}
+	return left, nil
 }
 
-// duid returns the DUID in an option, which may be there once.
+// duid returns the DUID in an option, which may be there once. What is in it is nobody's
+// business (RFC 8415 11).
 func duid(before, value []byte) ([]byte, error) {
 	switch {
 	case before != nil:
@@ -94,10 +114,10 @@ func duid(before, value []byte) ([]byte, error) {
 	return value, nil
 }
 
-// associate reads an identity association.
-func (m *message) associate(c code, value []byte) error {
+// associate reads an identity association, and the addresses in it.
+func (m *message) associate(c dhcpv6.OptionCode, value []byte) error {
 	fixed := ianaLen
-	if c == optIATA {
+	if c == dhcpv6.OptionIATA {
 		fixed = iataLen
 	}
 	if len(value) < fixed {
@@ -106,21 +126,22 @@ func (m *message) associate(c code, value []byte) error {
 	if len(m.associations) == maxAssociations {
 		return fmt.Errorf("more than %d identity associations", maxAssociations)
 	}
-	ia := association{code: c, id: binary.BigEndian.Uint32(value)}
+	ia := association{code: c, id: [4]byte(value)}
 	for _, o := range m.associations {
 		if o.code == ia.code && o.id == ia.id {
-			return fmt.Errorf("the identity association %#x is there twice", ia.id)
+			return fmt.Errorf("the identity association %x is there twice", ia.id)
 		}
 	}
-	err := options(value[fixed:], func(c code, value []byte) error {
-		if c != optAddress {
-			return nil
+	var inner dhcpv6.Options
+	err := inner.FromBytesWithParser(value[fixed:], func(c dhcpv6.OptionCode, value []byte) (dhcpv6.Option, error) {
+		if c != dhcpv6.OptionIAAddr {
+			return left, nil
 		}
 		if len(value) < addressLen || len(ia.addresses) == maxAddresses {
-			return fmt.Errorf("address %d of an association, of %d bytes", len(ia.addresses)+1, len(value))
+			return nil, fmt.Errorf("address %d of an association, of %d bytes", len(ia.addresses)+1, len(value))
 		}
 		ia.addresses = append(ia.addresses, netip.AddrFrom16([16]byte(value)))
-		return nil
+		return left, nil
 	})
 	m.associations = append(m.associations, ia)
 	return err
@@ -138,21 +159,40 @@ func firstLabel(value []byte) string {
 
 // valid reports why the message is to be discarded (RFC 8415 16), if it is.
 func (m *message) valid(ours []byte) error {
-	bound := slices.Contains([]kind{request, renew, release, decline}, m.kind) // to one server
+	information := m.kind == dhcpv6.MessageTypeInformationRequest
 	switch {
-	case m.client == nil && m.kind != information:
+	case m.client == nil && !information:
 		return errors.New("it has no client identifier")
-	case bound && m.server == nil:
+	case m.forOne() && m.server == nil:
 		return errors.New("it has no server identifier")
-	case m.server != nil && !bound && m.kind != information:
+	case m.server != nil && !m.forOne() && !information:
 		return errors.New("it has a server identifier, and is for all servers")
 	case m.server != nil && !bytes.Equal(m.server, ours):
 		return fmt.Errorf("it is for the server %x", m.server)
-	case m.kind == information && len(m.associations) > 0:
+	case information && len(m.associations) > 0:
 		return errors.New("it has an identity association")
 	}
 	return nil
 }
 
+// forOne reports whether the message is of a kind that is for one server.
+func (m *message) forOne() bool {
+	switch m.kind {
+	case dhcpv6.MessageTypeRequest, dhcpv6.MessageTypeRenew, dhcpv6.MessageTypeRelease, dhcpv6.MessageTypeDecline:
+		return true
+	}
+	return false
+}
+
+// asksAnew reports whether the message asks for addresses that the client has not had.
+func (m *message) asksAnew() bool {
+	return m.kind == dhcpv6.MessageTypeSolicit || m.kind == dhcpv6.MessageTypeRequest
+}
+
+// extends reports whether the message asks to keep addresses.
+func (m *message) extends() bool {
+	return m.kind == dhcpv6.MessageTypeRenew || m.kind == dhcpv6.MessageTypeRebind
+}
+
 // wants reports whether the client asks for an option: all, if it does not say.
-func (m *message) wants(c code) bool { return m.requested == nil || slices.Contains(m.requested, c) }
+func (m *message) wants(c dhcpv6.OptionCode) bool { return !m.asked || slices.Contains(m.wanted, c) }

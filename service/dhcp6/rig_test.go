@@ -28,7 +28,7 @@ var (
 
 	defaults = Settings{
 		MAC: gatewayMAC, Source: addr("fe80::1"), Subnet: netip.MustParsePrefix("2001:db8::/64"),
-		DNS: []netip.Addr{addr("2001:db8::1"), addr("2001:db8::2")}, Search: []string{"vm.internal", "example.org"},
+		DNS: []netip.Addr{addr("2001:db8::1"), addr("2001:db8::2")}, Search: []string{"vm.internal", "example.org."},
 	}
 	pool = lease.Settings{Ranges: []lease.Range{{First: addr("2001:db8::1000"), Last: addr("2001:db8::1009")}}}
 )

@@ -23,9 +23,9 @@ const (
 	releaseMsg  = layers.DHCPv6MsgTypeRelease
 	declineMsg  = layers.DHCPv6MsgTypeDecline
 	informMsg   = layers.DHCPv6MsgTypeInformationRequest
-	iana        = layers.DHCPv6OptIANA
-	iata        = layers.DHCPv6OptIATA
-	iapd        = layers.DHCPv6OptIAPD
+	na          = layers.DHCPv6OptIANA
+	ta          = layers.DHCPv6OptIATA
+	pd          = layers.DHCPv6OptIAPD
 	inSubnet    = "2001:db8::abcd"
 	offSubnet   = "2001:db8:1::1"
 	dnsOption   = layers.DHCPv6Opt(23)
@@ -68,7 +68,7 @@ func TestSolicitWithRapidCommitIsAnsweredByReply(t *testing.T) {
 	}
 	r.say(client(2, solicitMsg).na(1)).kind("ADVERTISE").has(layers.DHCPv6OptRapidCommit, nil)
 	// Nothing can be given: then nothing is committed.
-	r.say(client(3, solicitMsg).ia(iapd, 1).rapid()).kind("ADVERTISE").has(layers.DHCPv6OptRapidCommit, nil)
+	r.say(client(3, solicitMsg).ia(pd, 1).rapid()).kind("ADVERTISE").has(layers.DHCPv6OptRapidCommit, nil)
 }
 
 func TestRequestGivesWhatWasOffered(t *testing.T) {
@@ -90,7 +90,7 @@ func TestRequestGivesWhatWasOffered(t *testing.T) {
 	if got := r.say(client(4, requestMsg).ours().na(1, want)).gives(1); got == want {
 		t.Errorf("got %s, which is another's", got)
 	}
-	r.say(client(5, requestMsg).ours().na(1, addr(offSubnet))).state(iana, 1, 4) // NotOnLink
+	r.say(client(5, requestMsg).ours().na(1, addr(offSubnet))).state(na, 1, 4) // NotOnLink
 }
 
 func TestT1T2AndLifetimes(t *testing.T) {
@@ -99,7 +99,7 @@ func TestT1T2AndLifetimes(t *testing.T) {
 	r := newRig(t, v, pool, nil)
 	for _, a := range []*ask{client(1, solicitMsg).na(1), client(1, requestMsg).ours().na(1)} {
 		n := r.say(a)
-		if got := n.ias[iaKey{iana, 1}]; got.t1 != 500 || got.t2 != 800 || got.addresses[n.gives(1)] != 1000 {
+		if got := n.ias[iaKey{na, 1}]; got.t1 != 500 || got.t2 != 800 || got.addresses[n.gives(1)] != 1000 {
 			t.Errorf("%+v", got)
 		}
 	}
@@ -110,11 +110,11 @@ func TestRenewExtends(t *testing.T) {
 	a := r.join(1)
 	r.now = r.now.Add(30 * time.Minute)
 	n := r.say(client(1, renewMsg).ours().na(1, a, addr(offSubnet))).kind("REPLY").takes(1, addr(offSubnet))
-	if n.gives(1) != a || n.ias[iaKey{iana, 1}].addresses[a] != 3600 {
+	if n.gives(1) != a || n.ias[iaKey{na, 1}].addresses[a] != 3600 {
 		t.Errorf("had %s, got %+v", a, n.ias)
 	}
-	r.say(client(1, renewMsg).ours().na(2)).state(iana, 2, 3) // NoBinding
-	r.say(client(2, renewMsg).ours().na(1, a)).takes(1, a)    // another's
+	r.say(client(1, renewMsg).ours().na(2)).state(na, 2, 3) // NoBinding
+	r.say(client(2, renewMsg).ours().na(1, a)).takes(1, a)  // another's
 	r.say(client(2, renewMsg).ours().na(1, addr(offSubnet))).takes(1, addr(offSubnet))
 	// The book was lost: who has an address that is nobody else's keeps it.
 	if got := r.say(client(3, renewMsg).ours().na(1, addr("2001:db8::1009"))).gives(1); got != addr("2001:db8::1009") {
@@ -131,7 +131,7 @@ func TestRebindExtendsOrTakesBack(t *testing.T) {
 	}
 	r.say(client(2, rebindMsg).na(1, a)).takes(1, a)
 	r.say(client(2, rebindMsg).na(1, addr(inSubnet))).takes(1, addr(inSubnet)) // of no range
-	r.say(client(2, rebindMsg).na(1)).state(iana, 1, 3)
+	r.say(client(2, rebindMsg).na(1)).state(na, 1, 3)
 }
 
 func TestClientThatHasToMoveIsTold(t *testing.T) {
@@ -153,8 +153,8 @@ func TestClientThatHasToMoveIsTold(t *testing.T) {
 func TestReleaseFrees(t *testing.T) {
 	r := standard(t)
 	a := r.join(1)
-	r.say(client(2, releaseMsg).ours().na(1, a)).status(0).state(iana, 1, 3)           // another's
-	r.say(client(1, releaseMsg).ours().na(1, a).on("vm9")).status(0).state(iana, 1, 3) // by another port
+	r.say(client(2, releaseMsg).ours().na(1, a)).status(0).state(na, 1, 3)           // another's
+	r.say(client(1, releaseMsg).ours().na(1, a).on("vm9")).status(0).state(na, 1, 3) // by another port
 	if r.state(1) != lease.Bound {
 		t.Fatal("somebody else ended the lease")
 	}
@@ -162,8 +162,8 @@ func TestReleaseFrees(t *testing.T) {
 	if r.state(1) != lease.Idle || len(n.ias) != 0 {
 		t.Errorf("%s, %+v", r.state(1), n.ias)
 	}
-	r.say(client(1, releaseMsg).ours().na(1, a)).status(0).state(iana, 1, 3)
-	r.say(client(1, releaseMsg).ours().na(1).ia(iapd, 2)).status(0).state(iana, 1, 3).state(iapd, 2, 3)
+	r.say(client(1, releaseMsg).ours().na(1, a)).status(0).state(na, 1, 3)
+	r.say(client(1, releaseMsg).ours().na(1).ia(pd, 2)).status(0).state(na, 1, 3).state(pd, 2, 3)
 	if again := r.join(1); again != a {
 		t.Errorf("had %s, got %s", a, again)
 	}
@@ -172,7 +172,7 @@ func TestReleaseFrees(t *testing.T) {
 func TestDeclineTakesTheAddressOutOfUse(t *testing.T) {
 	r := standard(t)
 	a := r.join(1)
-	r.say(client(2, declineMsg).ours().na(1, a)).status(0).state(iana, 1, 3)
+	r.say(client(2, declineMsg).ours().na(1, a)).status(0).state(na, 1, 3)
 	n := r.say(client(1, declineMsg).ours().na(1, a)).kind("REPLY").status(0)
 	if !strings.Contains(n.Note, a.String()) {
 		t.Errorf("told %q", n.Note)
@@ -185,7 +185,7 @@ func TestDeclineTakesTheAddressOutOfUse(t *testing.T) {
 func TestConfirm(t *testing.T) {
 	r := standard(t)
 	r.say(client(1, confirmMsg).na(1, addr(inSubnet))).kind("REPLY").status(0)
-	r.say(client(1, confirmMsg).ia(iata, 1, addr(inSubnet))).status(0)
+	r.say(client(1, confirmMsg).ia(ta, 1, addr(inSubnet))).status(0)
 	r.say(client(1, confirmMsg).na(1, addr(inSubnet), addr(offSubnet))).status(4)
 	wantErr(t, r.silent(client(1, confirmMsg).na(1)), ErrIgnored, "no address")
 }
@@ -205,9 +205,9 @@ func TestNoAddrsAvail(t *testing.T) {
 	l.Ranges = []lease.Range{{First: addr("2001:db8::1000"), Last: addr("2001:db8::1000")}}
 	r := newRig(t, defaults, l, nil)
 	r.join(1)
-	r.say(client(2, solicitMsg).na(1)).kind("ADVERTISE").state(iana, 1, 2)
-	r.say(client(2, solicitMsg).na(1).rapid()).kind("ADVERTISE").state(iana, 1, 2)
-	n := r.say(client(2, requestMsg).ours().na(1)).kind("REPLY").state(iana, 1, 2)
+	r.say(client(2, solicitMsg).na(1)).kind("ADVERTISE").state(na, 1, 2)
+	r.say(client(2, solicitMsg).na(1).rapid()).kind("ADVERTISE").state(na, 1, 2)
+	n := r.say(client(2, requestMsg).ours().na(1)).kind("REPLY").state(na, 1, 2)
 	if c := r.s.Counters(); c.Exhausted != 3 || c.Solicit != 3 || c.Advertise != 3 || c.Request != 2 || c.Reply != 2 || n.Note == "" {
 		t.Errorf("counted %+v, told %q", c, n.Note)
 	}
@@ -217,10 +217,10 @@ func TestQuotaOfOnePort(t *testing.T) {
 	l := pool
 	l.Quota = 2
 	r := newRig(t, defaults, l, nil)
-	n := r.say(client(1, requestMsg).ours().na(1).na(2).na(3)).state(iana, 3, 2)
+	n := r.say(client(1, requestMsg).ours().na(1).na(2).na(3)).state(na, 3, 2)
 	n.gives(1)
 	n.gives(2)
-	r.say(client(2, solicitMsg).on("vm1").na(1)).state(iana, 1, 2)
+	r.say(client(2, solicitMsg).on("vm1").na(1)).state(na, 1, 2)
 	r.say(client(2, solicitMsg).na(1)).gives(1)
 	if c := r.s.Counters(); c.Quota != 2 {
 		t.Errorf("counted %+v", c)
@@ -289,7 +289,7 @@ func TestAddressInUseIsNotOffered(t *testing.T) {
 	for n := range 10 {
 		inUse[netip.AddrFrom16([16]byte{0: 0x20, 1: 1, 2: 0xd, 3: 0xb8, 14: 0x10, 15: byte(n)})] = true
 	}
-	n := r.say(client(2, solicitMsg).na(1)).state(iana, 1, 2)
+	n := r.say(client(2, solicitMsg).na(1)).state(na, 1, 2)
 	if !strings.Contains(n.Note, "hosts without a lease use the last 3 addresses") {
 		t.Errorf("told %q", n.Note)
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/insomniacslk/dhcp/rfc1035label"
+
 	"weft/frame"
 )
 
@@ -56,7 +58,7 @@ func (v *Settings) check() error {
 			fault("%q is not a domain", d)
 		}
 	}
-	if n := len(v.search()); n > maxSearch {
+	if n := v.search().Length(); n > maxSearch {
 		fault("domains to search of %d bytes (want at most %d)", n, maxSearch)
 	}
 	if v.Lease < 0 || v.Lease > maxLease || v.Lease > 0 && v.Lease < time.Second {
@@ -78,13 +80,11 @@ func isDomain(d string) bool {
 	return true
 }
 
-// search returns the domains as RFC 8415 10 writes them.
-func (v *Settings) search() (b []byte) {
+// search returns the domains as the codec takes them.
+func (v *Settings) search() *rfc1035label.Labels {
+	labels := rfc1035label.NewLabels()
 	for _, d := range v.Search {
-		for l := range strings.SplitSeq(strings.TrimSuffix(d, "."), ".") {
-			b = append(append(b, byte(len(l))), l...)
-		}
-		b = append(b, 0)
+		labels.Labels = append(labels.Labels, strings.TrimSuffix(d, "."))
 	}
-	return b
+	return labels
 }

@@ -37,19 +37,20 @@ func TestWhatIsNotValidIsDropped(t *testing.T) {
 		"Release without server ID":     {client(1, releaseMsg).na(1), ErrIgnored, "no server identifier"},
 		"Decline without server ID":     {client(1, declineMsg).na(1), ErrIgnored, "no server identifier"},
 		"Information with addresses":    {client(1, informMsg).na(1), ErrIgnored, "an identity association"},
-		"Advertise":                     {client(1, layers.DHCPv6MsgTypeAdverstise).ours(), ErrMalformed, "ADVERTISE is none of a client"},
-		"Reply":                         {client(1, layers.DHCPv6MsgTypeReply).ours(), ErrMalformed, "REPLY is none of a client"},
-		"Reconfigure":                   {client(1, layers.DHCPv6MsgTypeReconfigure).ours(), ErrMalformed, "RECONFIGURE is none of a client"},
+		"Advertise":                     {client(1, layers.DHCPv6MsgTypeAdverstise).ours(), ErrMalformed, "message type 2 is none of a client"},
+		"Reply":                         {client(1, layers.DHCPv6MsgTypeReply).ours(), ErrMalformed, "message type 7 is none"},
+		"Reconfigure":                   {client(1, layers.DHCPv6MsgTypeReconfigure).ours(), ErrMalformed, "message type 10 is none"},
 		"of no type":                    {client(1, 99), ErrMalformed, "message type 99"},
 		"two client IDs":                {client(1, solicitMsg).opt(layers.DHCPv6OptClientID, duidOf(2)...), ErrMalformed, "twice"},
 		"short client ID":               {anonymous(1, solicitMsg).opt(layers.DHCPv6OptClientID, 0, 1), ErrMalformed, "a DUID of 2 bytes"},
 		"long client ID":                {anonymous(1, solicitMsg).opt(layers.DHCPv6OptClientID, make([]byte, 131)...), ErrMalformed, "a DUID of 131 bytes"},
-		"short association":             {client(1, solicitMsg).opt(iana, make([]byte, 11)...), ErrMalformed, "of 11 bytes"},
-		"short address":                 {client(1, solicitMsg).opt(iana, append(make([]byte, 12), 0, 5, 0, 2, 1, 1)...), ErrMalformed, "of 2 bytes"},
-		"one association twice":         {client(1, solicitMsg).na(1).na(1), ErrMalformed, "0x1 is there twice"},
+		"short association":             {client(1, solicitMsg).opt(na, make([]byte, 11)...), ErrMalformed, "of 11 bytes"},
+		"short address":                 {client(1, solicitMsg).opt(na, append(make([]byte, 12), 0, 5, 0, 2, 1, 1)...), ErrMalformed, "of 2 bytes"},
+		"one association twice":         {client(1, solicitMsg).na(1).na(1), ErrMalformed, "00000001 is there twice"},
 		"too many associations":         {client(1, solicitMsg).na(1).na(2).na(3).na(4).na(5).na(6).na(7), ErrMalformed, "more than 6"},
 		"too many addresses":            {client(1, solicitMsg).na(1, addr("::1"), addr("::2"), addr("::3"), addr("::4")), ErrMalformed, "address 4"},
-		"half an option request":        {client(1, solicitMsg).opt(layers.DHCPv6OptOro, 0), ErrMalformed, "half an option code"},
+		"half an option request":        {client(1, solicitMsg).opt(layers.DHCPv6OptOro, 0), ErrMalformed, "option 6: "},
+		"too much requested":            {client(1, solicitMsg).opt(layers.DHCPv6OptOro, make([]byte, 258)...), ErrMalformed, "more than 128 options"},
 		"from somewhere":                {client(1, solicitMsg).na(1).sentBy(addr(offSubnet)), ErrIgnored, "not an address of this link"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -95,11 +96,11 @@ func TestUnicastIsRefusedAsItWasNotAllowed(t *testing.T) {
 func TestPrefixesAndTemporaryAddressesAreRefused(t *testing.T) {
 	r := standard(t)
 	for _, q := range []*ask{client(1, solicitMsg), client(1, requestMsg).ours()} {
-		n := r.say(q.na(1).ia(iapd, 2).ia(iata, 3)).state(iapd, 2, 6).state(iata, 3, 2)
+		n := r.say(q.na(1).ia(pd, 2).ia(ta, 3)).state(pd, 2, 6).state(ta, 3, 2)
 		n.gives(1) // the rest is given
 	}
 	for _, q := range []*ask{client(1, renewMsg).ours(), client(1, rebindMsg)} {
-		r.say(q.ia(iapd, 2).ia(iata, 3)).state(iapd, 2, 3).state(iata, 3, 3)
+		r.say(q.ia(pd, 2).ia(ta, 3)).state(pd, 2, 3).state(ta, 3, 3)
 	}
 }
 
