@@ -11,6 +11,27 @@ import (
 	"weft/route"
 )
 
+// An arrival is a frame from a port.
+type arrival struct {
+	port frame.PortID
+	p    []byte
+}
+
+// arrivals returns frames of many fates.
+func arrivals() (list []arrival) {
+	for _, w := range []family{ipv4, ipv6} {
+		for _, to := range []frametest.End{w.remote, w.guestB, w.other, at(w.gatewayA), at(w.host), at(w.external)} {
+			list = append(list, arrival{guestPort, w.udp(to)}, arrival{guestPort, w.from(w.remote.Addr, to)})
+		}
+		list = append(list,
+			arrival{otherPort, frametest.TCP(w.other, towards(w.remote, macA), nil)},
+			arrival{wirePort, w.comesBack()},
+			arrival{wirePort, frametest.TCP(w.remote, towards(at(w.host), macU), nil)},
+			arrival{wirePort, frametest.UDP(w.remote, towards(w.guestB, macU), nil)})
+	}
+	return append(list, arrival{guestPort, ipv4.udp(at(addr("127.0.0.1")))}, arrival{guestPort, ipv6.udp(at(addr("2001:db8:eeee::1")))})
+}
+
 // TestBatchIsAsItsFrames: what is decided for a frame does not depend on those before it
 // in the batch. Two uplinks have next hops of one address, and of two stations.
 func TestBatchIsAsItsFrames(t *testing.T) {
@@ -24,26 +45,6 @@ func TestBatchIsAsItsFrames(t *testing.T) {
 		}
 		v.Routes = append(v.Routes, route.Route{Prefix: prefix("2001:db8:eeee::/48"), Via: via, Port: portV})
 	}
-	type kind struct {
-		port frame.PortID
-		p    []byte
-	}
-	var kinds []kind
-	for _, w := range []family{ipv4, ipv6} {
-		answers := func(f func(src, dst frametest.End, payload []byte) []byte) kind {
-			return kind{wirePort, f(w.remote, towards(at(w.host), macU), nil)}
-		}
-		for _, to := range []frametest.End{w.remote, w.guestB, w.other, at(w.gatewayA), at(w.host), at(w.external), at(addr("127.0.0.1"))} {
-			if to.Addr.Is4() == w.guest.Addr.Is4() {
-				kinds = append(kinds, kind{guestPort, w.udp(to)}, kind{guestPort, w.from(w.remote.Addr, to)})
-			}
-		}
-		kinds = append(kinds,
-			kind{otherPort, frametest.TCP(w.other, towards(w.remote, macA), nil)}, answers(frametest.UDP), answers(frametest.TCP),
-			kind{wirePort, frametest.UDP(w.remote, towards(w.guestB, macU), nil)})
-	}
-	kinds = append(kinds, kind{guestPort, ipv6.udp(at(addr("2001:db8:eeee::1")))})
-
 	newWorld := func(t *rapid.T) *rig {
 		r := newRig(t, twoUplinks).meet()
 		r.SetNeighbor(portU, via, 0x5254_0000_0aaa)
@@ -54,14 +55,14 @@ func TestBatchIsAsItsFrames(t *testing.T) {
 		}
 		return r
 	}
-	bufs := frame.NewBufs(16)
+	bufs, list := frame.NewBufs(16), arrivals()
 	rapid.Check(t, func(t *rapid.T) {
 		together, alone := newWorld(t), newWorld(t)
 		port := rapid.SampledFrom([]frame.PortID{guestPort, wirePort}).Draw(t, "port")
 		var batch []*frame.Buf
-		var drawn []kind
+		var drawn []arrival
 		for range rapid.IntRange(2, len(bufs)).Draw(t, "frames") {
-			k := rapid.SampledFrom(kinds).Draw(t, "frame")
+			k := rapid.SampledFrom(list).Draw(t, "frame")
 			if interfaceOf(k.port) == interfaceOf(port) {
 				b := bufs[len(batch)]
 				b.SetBytes(k.p)
