@@ -45,7 +45,7 @@ func failureSum(l *frame.Layers, p, h []byte) uint16 {
 // about none but an existing one (RFC 5508 REQ-4, REQ-5).
 func (t *Table) fail(k *packet) (ours bool, why frame.Reason) {
 	if k.inside() {
-		s := t.sessionOutward(t.findHost(k.realm, k.pool, k.is.src.address), &k.is)
+		s := t.sessionOutward(k.realm, k.pool, &k.is)
 		if s == nil {
 			return k.lost(frame.DropNATInvalid)
 		}

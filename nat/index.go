@@ -61,6 +61,12 @@ func (x *index) tag(k kind, p proto, word uint64, a address) uint32 {
 	return uint32((hi ^ lo) >> 32)
 }
 
+// mix hashes an address, for a key of two.
+func (x *index) mix(a address) uint64 {
+	hi, lo := bits.Mul64(a.hi^x.seed[1], a.lo^x.seed[0])
+	return hi ^ lo
+}
+
 // home returns where the search for a tag begins.
 func (x *index) home(tag uint32) int { return int(uint64(tag) * uint64(len(x.slots)) >> 32) }
 

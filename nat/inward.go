@@ -18,7 +18,7 @@ func (t *Table) turnsBack(k *packet) bool {
 	case request:
 		return !e.shared // else the host answers
 	case response:
-		return t.sessionOutward(t.findHost(k.realm, k.pool, f.src.address), f) != nil
+		return t.sessionOutward(k.realm, k.pool, f) != nil
 	}
 	return e.used[f.proto].has(f.dst.port) || e.forwarded[f.proto].has(f.dst.port)
 }
@@ -74,27 +74,30 @@ func (t *Table) openInward(k *packet, external uint16) (s *session, ours bool, w
 	if why := t.mayOpen(k.buf.In, quota); why != 0 {
 		return nil, true, why
 	}
-	host := uint32(0)
+	var h host
 	if m != 0 {
-		host, to.port = t.mappings.at(m).host, t.mappings.at(m).internalPort
+		h = *t.hosts.at(t.mappings.at(m).host)
+		to = endpoint{h.address, t.mappings.at(m).internalPort}
 	} else {
-		host = t.findHost(fw.realm, t.externals[external].pool, to.address)
+		h = host{realm: fw.realm, pool: t.externals[external].pool}
 	}
-	if t.sessionOutward(host, &flow{f.proto, to, f.src}) != nil {
+	if t.sessionOutward(h.realm, h.pool, &flow{f.proto, to, f.src}) != nil {
 		// The client speaks to the same internal endpoint from the same port already, by
 		// another external one: there would be no telling the answers apart.
 		return nil, true, frame.DropNATInvalid
 	}
 	if m == 0 {
-		m = t.mapInward(fw, host, external, f, to)
+		m = t.mapInward(fw, external, f, to)
 	}
 	return t.open(m, f.src, k, outside), true, 0
 }
 
-// mapInward makes the mapping of a forwarded endpoint, and its host if that is 0.
-func (t *Table) mapInward(fw *forward, host uint32, external uint16, f *flow, to endpoint) uint32 {
+// mapInward makes the mapping of a forwarded endpoint.
+func (t *Table) mapInward(fw *forward, external uint16, f *flow, to endpoint) uint32 {
+	pool := t.externals[external].pool
+	host := t.findHost(fw.realm, pool, to.address)
 	if host == 0 {
-		host = t.addHost(fw.realm, t.externals[external].pool, to.address)
+		host = t.addHost(fw.realm, pool, to.address)
 	}
 	return t.addMapping(mapping{
 		host: host, internalPort: to.port, external: external, externalPort: f.dst.port, proto: f.proto, flags: forwarding,

@@ -25,11 +25,10 @@ func (t *Table) outward(k *packet) frame.Reason {
 	if r == nil || t.pool(k.pool) == nil {
 		return frame.DropNATNoPort // none is configured
 	}
-	host := t.findHost(k.realm, k.pool, k.is.src.address)
-	s := t.sessionOutward(host, &k.is)
+	s := t.sessionOutward(k.realm, k.pool, &k.is)
 	if s == nil {
 		var why frame.Reason
-		if s, why = t.openOutward(k, r, host); why != 0 {
+		if s, why = t.openOutward(k, r); why != 0 {
 			return why
 		}
 	}
@@ -42,7 +41,7 @@ func (t *Table) outward(k *packet) frame.Reason {
 }
 
 // openOutward opens a session for a packet from inside.
-func (t *Table) openOutward(k *packet, r *realm, host uint32) (*session, frame.Reason) {
+func (t *Table) openOutward(k *packet, r *realm) (*session, frame.Reason) {
 	f := &k.is
 	if f.proto == tcp && k.segment.begins() == nothing || k.message == response {
 		return nil, frame.DropNATInvalid
@@ -50,6 +49,7 @@ func (t *Table) openOutward(k *packet, r *realm, host uint32) (*session, frame.R
 	if why := t.mayOpen(k.buf.In, r.quota); why != 0 {
 		return nil, why
 	}
+	host := t.findHost(k.realm, k.pool, f.src.address)
 	if host == 0 {
 		host = t.addHost(k.realm, k.pool, f.src.address)
 	}

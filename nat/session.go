@@ -71,20 +71,23 @@ func (s State) proto() proto {
 	return tcp
 }
 
-func (t *Table) tagOutward(host uint32, p proto, port uint16, remote endpoint) uint32 {
-	return t.index.tag(byOutward, p, uint64(host)<<32|uint64(port)<<16|uint64(p.far(remote.port)), remote.address)
+func (t *Table) tagOutward(r Realm, p Pool, f *flow) uint32 {
+	word := uint64(r)<<48 | uint64(p)<<32 | uint64(f.src.port)<<16 | uint64(f.proto.far(f.dst.port))
+	return t.index.tag(byOutward, f.proto, word^t.index.mix(f.src.address), f.dst.address)
 }
 
 func (t *Table) tagInward(external uint16, p proto, port uint16, remote endpoint) uint32 {
 	return t.index.tag(byInward, p, uint64(external)<<32|uint64(port)<<16|uint64(p.far(remote.port)), remote.address)
 }
 
-// sessionOutward finds the session of a packet from an internal host.
-func (t *Table) sessionOutward(host uint32, f *flow) *session {
-	for i := range t.index.all(t.tagOutward(host, f.proto, f.src.port, f.dst), byOutward) {
+// sessionOutward finds the session of a packet from inside of a realm that goes outside
+// by a pool.
+func (t *Table) sessionOutward(r Realm, p Pool, f *flow) *session {
+	for i := range t.index.all(t.tagOutward(r, p, f), byOutward) {
 		s := t.sessions.at(i)
-		if s.remote == f.dst.address && s.remotePort == f.proto.far(f.dst.port) &&
-			s.internalPort == f.src.port && s.host == host && s.state.proto() == f.proto {
+		h := t.hosts.at(s.host)
+		if s.remote == f.dst.address && s.remotePort == f.proto.far(f.dst.port) && s.internalPort == f.src.port &&
+			h.address == f.src.address && h.realm == r && h.pool == p && s.state.proto() == f.proto {
 			return s
 		}
 	}
@@ -130,7 +133,8 @@ func (t *Table) open(m uint32, remote endpoint, k *packet, from side) *session {
 		t.sessions.at(s.next).prev = i
 	}
 	mp.sessions = i
-	t.index.add(t.tagOutward(s.host, mp.proto, s.internalPort, remote), byOutward, i)
+	h := t.hosts.at(s.host)
+	t.index.add(t.tagOutward(h.realm, h.pool, &flow{mp.proto, endpoint{h.address, s.internalPort}, remote}), byOutward, i)
 	t.index.add(t.tagInward(s.external, mp.proto, s.externalPort, remote), byInward, i)
 	if mp.flags&withPeers != 0 {
 		t.addPeer(m, remote.address)
@@ -175,8 +179,8 @@ func (s *session) touch(k *packet, r *realm, from side) {
 // close ends a session, and its mapping if that has no other.
 func (t *Table) close(i uint32) {
 	s := t.sessions.at(i)
-	mp, remote := t.mappings.at(s.mapping), s.peer()
-	t.index.remove(t.tagOutward(s.host, mp.proto, s.internalPort, remote), byOutward, i)
+	h, mp, remote := t.hosts.at(s.host), t.mappings.at(s.mapping), s.peer()
+	t.index.remove(t.tagOutward(h.realm, h.pool, &flow{mp.proto, endpoint{h.address, s.internalPort}, remote}), byOutward, i)
 	t.index.remove(t.tagInward(s.external, mp.proto, s.externalPort, remote), byInward, i)
 	if mp.flags&withPeers != 0 {
 		t.removePeer(s.mapping, s.remote)

@@ -106,29 +106,29 @@ func New(c Config) *Table {
 // As in all three methods, b has been parsed and checked as far as the IP header, and
 // the frame as CheckOffload does; its Layers fit again afterwards.
 func (t *Table) Outbound(now time.Duration, b *frame.Buf, r Realm, p Pool) frame.Reason {
-	_, why := t.pass(packet{now: now, buf: b, realm: r, pool: p})
+	_, why := t.pass(&packet{now: now, buf: b, realm: r, pool: p})
 	return why
 }
 
 // Inbound translates a packet from outside for an external address. It is not ours,
 // but the host's, and untouched, if nobody inside has to do with it.
 func (t *Table) Inbound(now time.Duration, b *frame.Buf) (ours bool, why frame.Reason) {
-	return t.pass(packet{now: now, buf: b, back: true})
+	return t.pass(&packet{now: now, buf: b, back: true})
 }
 
 // Hairpin translates a packet from inside r for an external address: its source as if
 // it went outside, its destination as if it came from there (RFC 4787 REQ-9). It is not
 // ours, but the host's, and untouched, if nobody inside has to do with the destination.
 func (t *Table) Hairpin(now time.Duration, b *frame.Buf, r Realm) (ours bool, why frame.Reason) {
-	return t.pass(packet{now: now, buf: b, realm: r, back: true})
+	return t.pass(&packet{now: now, buf: b, realm: r, back: true})
 }
 
-func (t *Table) pass(k packet) (ours bool, why frame.Reason) {
+func (t *Table) pass(k *packet) (ours bool, why frame.Reason) {
 	t.mu.Lock()
 	if k.buf.Layers.Fragment == frame.FragmentNone {
-		ours, why = t.whole(&k)
+		ours, why = t.whole(k)
 	} else {
-		ours, why = t.fragment(&k)
+		ours, why = t.fragment(k)
 	}
 	t.mu.Unlock()
 	return ours, why
