@@ -228,6 +228,12 @@ func TestTranslatedPacketsNeighborDoesNotAnswer(t *testing.T) {
 			t.Errorf("%v, want no-neighbor", b.Reason())
 		}
 		expectTold(portA, w.other.Addr, w.other.MAC)
+		for range 100 {
+			r.route(wirePort, w.comesBack())
+		}
+		if n := len(r.injected()); n != 48 { // of 50, two have been told just now
+			t.Errorf("%d errors at once, want 48", n)
+		}
 	})
 }
 
