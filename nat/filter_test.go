@@ -9,19 +9,22 @@ import (
 )
 
 // Who gets through to a mapping, by each filtering (RFC 4787 REQ-8, RFC 5382 REQ-3).
-func TestU08Filtering(t *testing.T) {
+func TestU08Filtering(t *testing.T) { testFiltering(t, overUDP) }
+
+func TestT03Filtering(t *testing.T) { testFiltering(t, overTCP) }
+
+func testFiltering(t *testing.T, tr transport) {
 	for _, c := range []struct {
+		name                    string
 		filtering               Filtering
 		otherPort, otherAddress bool
-		afterwards              bool // the same once the session with the address has ended
-		name                    string
 	}{
-		{AddressAndPortDependent, false, false, false, "address and port"},
-		{AddressDependent, true, false, false, "address"},
-		{EndpointIndependent, true, true, true, "endpoint-independent"},
+		{"address and port", AddressAndPortDependent, false, false},
+		{"address", AddressDependent, true, false},
+		{"endpoint-independent", EndpointIndependent, true, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			forTransports(t, func(t *testing.T, f family, build func(src, dst netip.AddrPort) []byte) {
+			tr.in(t, func(t *testing.T, f family, build func(src, dst netip.AddrPort) []byte) {
 				r := newRig(t, settings(filtering(c.filtering)))
 				external := sourceEnd(r.mustOut(build(at(f.guest, 5000), at(f.remote, 53))))
 				check := func(from netip.AddrPort, passes bool) {
@@ -115,8 +118,9 @@ func TestU11Deterministic(t *testing.T) {
 	})
 }
 
-// A full table takes no new sessions, says so, and breaks none that it has.
-func TestFullTable(t *testing.T) {
+// A full table takes no new sessions, says so for the sender to be told (RFC 5508 REQ-8),
+// and breaks none that it has.
+func TestI08FullTable(t *testing.T) {
 	forTransports(t, func(t *testing.T, f family, build func(src, dst netip.AddrPort) []byte) {
 		r := newRigOf(t, 50, settings())
 		for port := uint16(5000); port < 5050; port++ {
@@ -137,7 +141,7 @@ func TestFullTable(t *testing.T) {
 }
 
 // A port of entry has no more sessions than it may; others have theirs.
-func TestQuota(t *testing.T) {
+func TestI08Quota(t *testing.T) {
 	forTransports(t, func(t *testing.T, f family, build func(src, dst netip.AddrPort) []byte) {
 		r := newRig(t, settings(func(p *Policy, _ *PoolConfig) { p.Quota = 3 }))
 		for port := uint16(5000); port < 5003; port++ {

@@ -11,11 +11,12 @@ type forward struct {
 	to          endpoint
 }
 
-// addForward notes a forward, if its addresses are in the pool.
+// addForward notes a forward, unless it is of a pool or of ports that there are not.
 func (t *Table) addForward(r Realm, c Forward) {
 	p, ok := protoOf(c.Protocol)
 	pool := t.pool(c.Pool)
-	if !ok || p == icmp || pool == nil || c.Last < c.First {
+	if !ok || p == icmp || pool == nil || c.First == 0 || c.Last < c.First ||
+		c.To.Port() == 0 || int(c.To.Port())+int(c.Last-c.First) > 65535 {
 		return
 	}
 	f := forward{

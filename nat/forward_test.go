@@ -141,7 +141,7 @@ func TestForwardErrors(t *testing.T) {
 }
 
 // Forwards that cannot be are none: to a pool that is not there, of other protocols, of
-// a range the wrong way round.
+// a range the wrong way round, of ports that there are not.
 func TestForwardsThatCannotBe(t *testing.T) {
 	f := families[0]
 	r := newRig(t, settings(forwards(
@@ -149,6 +149,8 @@ func TestForwardsThatCannotBe(t *testing.T) {
 		Forward{Protocol: frame.ProtocolICMP, Pool: 1, First: 80, Last: 80, To: at(f.guest, 80)},
 		Forward{Protocol: frame.ProtocolSCTP, Pool: 1, First: 80, Last: 80, To: at(f.guest, 80)},
 		Forward{Protocol: frame.ProtocolTCP, Pool: 1, First: 80, Last: 79, To: at(f.guest, 80)},
+		Forward{Protocol: frame.ProtocolTCP, Pool: 1, First: 80, Last: 80, To: at(f.guest, 0)},
+		Forward{Protocol: frame.ProtocolTCP, Pool: 1, First: 70, Last: 80, To: at(f.guest, 65530)},
 		Forward{Protocol: frame.ProtocolTCP, Pool: 1, First: 81, Last: 81, To: at(families[1].guest, 80)},
 		Forward{Protocol: frame.ProtocolTCP, Pool: 1, Address: f.secondExt, First: 80, Last: 80, To: at(f.guest, 80)},
 	)))

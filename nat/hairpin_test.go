@@ -9,12 +9,11 @@ import (
 
 // A guest reaches another by its external endpoint, and is seen by its own external one
 // (RFC 4787 REQ-9 a, RFC 5382 REQ-8).
-func TestU09Hairpinning(t *testing.T) { testHairpinning(t) }
+func TestU09Hairpinning(t *testing.T) { testHairpinning(t, overUDP) }
 
-func TestT08Hairpinning(t *testing.T) { testHairpinning(t) }
+func TestT08Hairpinning(t *testing.T) { testHairpinning(t, overTCP) }
 
-func testHairpinning(t *testing.T) {
-	t.Helper()
+func testHairpinning(t *testing.T, tr transport) {
 	for _, c := range []struct {
 		name  string
 		edits []func(*Policy, *PoolConfig)
@@ -24,7 +23,7 @@ func testHairpinning(t *testing.T) {
 		{"shared address", []func(*Policy, *PoolConfig){shared}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			forTransports(t, func(t *testing.T, f family, build func(src, dst netip.AddrPort) []byte) {
+			tr.in(t, func(t *testing.T, f family, build func(src, dst netip.AddrPort) []byte) {
 				r := newRig(t, settings(append(c.edits, filtering(EndpointIndependent))...))
 				a, b := at(f.guest, 55000), at(f.other, 56000)
 				externalB := sourceEnd(r.mustOut(build(b, at(f.remote, 53))))

@@ -44,7 +44,7 @@ func failureSum(l *frame.Layers, p, h []byte) uint16 {
 // It changes no session (RFC 4787 REQ-12, RFC 5382 REQ-10, RFC 5508 REQ-6), and goes
 // about none but an existing one (RFC 5508 REQ-4, REQ-5).
 func (t *Table) fail(k *packet) (ours bool, why frame.Reason) {
-	if k.inside() {
+	if k.inside {
 		s := t.sessionOutward(k.realm, k.pool, &k.is)
 		if s == nil {
 			return k.lost(frame.DropNATInvalid)

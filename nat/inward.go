@@ -68,7 +68,7 @@ func (t *Table) openInward(k *packet, external uint16) (s *session, ours bool, w
 		return nil, true, frame.DropNATInvalid
 	}
 	quota := t.capacity / 2 // however much comes from outside: inside has room for its own
-	if k.inside() {
+	if k.inside {
 		quota = t.realm(k.realm).quota
 	}
 	if why := t.mayOpen(k.buf.In, quota); why != 0 {

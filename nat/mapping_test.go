@@ -1,6 +1,7 @@
 package nat
 
 import (
+	"bytes"
 	"net/netip"
 	"testing"
 
@@ -8,9 +9,13 @@ import (
 )
 
 // The same internal endpoint keeps one external endpoint to whomever it speaks (RFC 4787
-// REQ-1, RFC 5382 REQ-1).
-func TestU01EndpointIndependentMapping(t *testing.T) {
-	forTransports(t, func(t *testing.T, f family, frame func(src, dst netip.AddrPort) []byte) {
+// REQ-1, RFC 5382 REQ-1), whatever the protocol (RFC 7857 5).
+func TestU01EndpointIndependentMapping(t *testing.T) { testEndpointIndependentMapping(t, overUDP) }
+
+func TestT01EndpointIndependentMapping(t *testing.T) { testEndpointIndependentMapping(t, overTCP) }
+
+func testEndpointIndependentMapping(t *testing.T, tr transport) {
+	tr.in(t, func(t *testing.T, f family, frame func(src, dst netip.AddrPort) []byte) {
 		r := newRig(t, settings())
 		first := r.mustOut(frame(at(f.guest, 5000), at(f.remote, 53)))
 		wantEnds(t, first, at(f.external, 5000), at(f.remote, 53))
@@ -60,8 +65,12 @@ func TestU02PairedAcrossProtocols(t *testing.T) {
 }
 
 // Two internal endpoints never share an external one (RFC 4787 REQ-3, RFC 5382 REQ-7).
-func TestU03NoPortOverloading(t *testing.T) {
-	forTransports(t, func(t *testing.T, f family, frame func(src, dst netip.AddrPort) []byte) {
+func TestU03NoPortOverloading(t *testing.T) { testNoPortOverloading(t, overUDP) }
+
+func TestT07NoPortOverloading(t *testing.T) { testNoPortOverloading(t, overTCP) }
+
+func testNoPortOverloading(t *testing.T, tr transport) {
+	tr.in(t, func(t *testing.T, f family, frame func(src, dst netip.AddrPort) []byte) {
 		r := newRig(t, settings())
 		owner := map[netip.AddrPort]netip.AddrPort{}
 		for _, guest := range []netip.Addr{f.guest, f.other, f.guest.Next().Next()} {
@@ -80,8 +89,8 @@ func TestU03NoPortOverloading(t *testing.T) {
 	})
 }
 
-// TCP and UDP have ports of their own.
-func TestU03ProtocolsApart(t *testing.T) {
+// TCP and UDP have ports of their own, each mapped and filtered for itself (RFC 7857 5, 6).
+func TestU15ProtocolsApart(t *testing.T) {
 	forFamilies(t, func(t *testing.T, f family) {
 		r := newRig(t, settings())
 		r.mustOut(udpFrame(at(f.guest, 5000), at(f.remote, 53), 1))
@@ -158,8 +167,27 @@ func TestU18NoPortOverlapping(t *testing.T) {
 	})
 }
 
+// No packet that is let go has an internal source (RFC 3022 4.2), nor does what it quotes.
+func TestN02NoInternalAddressLeaks(t *testing.T) {
+	forFamilies(t, func(t *testing.T, f family) {
+		r := newRig(t, settings())
+		var all [][]byte
+		for _, p := range errorSubjects(f) {
+			all = append(all, p)
+		}
+		external := sourceEnd(r.mustOut(udpFrame(at(f.guest, 5000), at(f.remote, 53), 1)))
+		all = append(all, failureFrame(f, f.other, r.mustIn(udpFrame(at(f.remote, 53), external, 9))))
+		all = append(all, cut(udpFrame(at(f.guest, 5000), at(f.remote, 53), 100), 9, 48)...)
+		for _, p := range all {
+			if q := r.mustOut(p); bytes.Contains(q, f.guest.AsSlice()) || bytes.Contains(q, f.other.AsSlice()) {
+				t.Errorf("an internal address goes out: %x", q)
+			}
+		}
+	})
+}
+
 // Port exhaustion is told, and hurts nobody who has a port. What ends makes room.
-func TestPortExhaustion(t *testing.T) {
+func TestI08PortExhaustion(t *testing.T) {
 	forTransports(t, func(t *testing.T, f family, build func(src, dst netip.AddrPort) []byte) {
 		r := newRig(t, settings(shared, func(_ *Policy, c *PoolConfig) { c.First, c.Last = 60000, 60009 }))
 		for port := uint16(wellKnown); port < hostChosen; port++ { // the host has all that it may share

@@ -26,11 +26,12 @@ const (
 
 // A packet is one on its way through the table.
 type packet struct {
-	now   time.Duration
-	buf   *frame.Buf
-	realm Realm // it comes from inside of; 0: from outside
-	pool  Pool  // it goes outside with an address of
-	back  bool  // it is for an external address; with a realm: a hairpin
+	now    time.Duration
+	buf    *frame.Buf
+	inside bool  // it comes from inside
+	back   bool  // it is for an external address
+	realm  Realm // from inside of which it comes
+	pool   Pool  // with an address of which it goes outside
 
 	// Of an ICMP error, the flow is that of the packets that would answer what it
 	// quotes: it goes their way.
@@ -40,8 +41,6 @@ type packet struct {
 	quoted  frame.Layers // by an ICMP error
 	segment segment      // of TCP
 }
-
-func (k *packet) inside() bool { return k.realm != 0 }
 
 // lost says of a packet that cannot be translated that it is lost for a reason, or the
 // host's to judge, if it may be for the host.

@@ -148,12 +148,14 @@ func TestIdentifiersAreExhausted(t *testing.T) {
 // No address of the family, no realm, no pool: said so, and no trace left.
 func TestNothingToTranslateWith(t *testing.T) {
 	for i, f := range families {
-		r := newRig(t, settings(func(_ *Policy, c *PoolConfig) { c.Addresses = []netip.Addr{families[1-i].external} }))
+		s := settings(func(_ *Policy, c *PoolConfig) { c.Addresses = []netip.Addr{families[1-i].external} })
+		s.Realms[0], s.Pools[0] = Policy{}, PoolConfig{Addresses: []netip.Addr{f.external}} // which mean nothing
+		r := newRig(t, s)
 		p := udpFrame(at(f.guest, 5000), at(f.remote, 53), 1)
 		if _, why := r.out(p); why != frame.DropNATNoPort {
 			t.Errorf("no address: %v, want nat-no-port", why)
 		}
-		for _, w := range [][2]uint16{{2, 1}, {1, 2}, {9999, 1}, {1, 9999}} {
+		for _, w := range [][2]uint16{{2, 1}, {1, 2}, {9999, 1}, {1, 9999}, {0, 1}, {1, 0}, {0, 0}} {
 			if why := r.tab.Outbound(0, buf(p, guestPort), w[0], w[1]); why != frame.DropNATNoPort {
 				t.Errorf("realm %d, pool %d: %v, want nat-no-port", w[0], w[1], why)
 			}

@@ -429,21 +429,29 @@ func wantEnds(t testing.TB, p []byte, src, dst netip.AddrPort) {
 	}
 }
 
-// transports are those that sessions of ports are made of: a packet that opens one.
-var transports = []struct {
+// A transport is one that sessions of ports are made of, with a packet that opens one.
+type transport struct {
 	name   string
 	number frame.Protocol
 	frame  func(src, dst netip.AddrPort) []byte
-}{
-	{"UDP", frame.ProtocolUDP, func(src, dst netip.AddrPort) []byte { return udpFrame(src, dst, 30) }},
-	{"TCP", frame.ProtocolTCP, func(src, dst netip.AddrPort) []byte { return tcpFrame(src, dst, seg{flags: syn, seq: 100}) }},
+}
+
+var (
+	overUDP = transport{"UDP", frame.ProtocolUDP, func(src, dst netip.AddrPort) []byte { return udpFrame(src, dst, 30) }}
+	overTCP = transport{"TCP", frame.ProtocolTCP, func(src, dst netip.AddrPort) []byte {
+		return tcpFrame(src, dst, seg{flags: syn, seq: 100})
+	}}
+	transports = []transport{overUDP, overTCP}
+)
+
+// in runs a test for both IP versions with one transport.
+func (tr transport) in(t *testing.T, test func(t *testing.T, f family, build func(src, dst netip.AddrPort) []byte)) {
+	forFamilies(t, func(t *testing.T, f family) { test(t, f, tr.frame) })
 }
 
 // forTransports runs a test for both IP versions with TCP and UDP.
-func forTransports(t *testing.T, test func(t *testing.T, f family, frame func(src, dst netip.AddrPort) []byte)) {
-	forFamilies(t, func(t *testing.T, f family) {
-		for _, tr := range transports {
-			t.Run(tr.name, func(t *testing.T) { test(t, f, tr.frame) })
-		}
-	})
+func forTransports(t *testing.T, test func(t *testing.T, f family, build func(src, dst netip.AddrPort) []byte)) {
+	for _, tr := range transports {
+		t.Run(tr.name, func(t *testing.T) { tr.in(t, test) })
+	}
 }

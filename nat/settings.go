@@ -11,15 +11,15 @@ import (
 
 // Settings is what an operator may change while the table works.
 type Settings struct {
-	Realms map[Realm]Policy
-	Pools  map[Pool]PoolConfig
+	Realms map[Realm]Policy    // not of 0, the outside
+	Pools  map[Pool]PoolConfig // not of 0, none
 }
 
 // A PoolConfig names external addresses and their ports.
 type PoolConfig struct {
 	Addresses   []netip.Addr // of either family
 	Shared      bool         // they are the host's own: its sockets have ports there too
-	First, Last uint16       // ports to choose from; 0: 49152–65535 if Shared, else 1024–65535
+	First, Last uint16       // ports to choose from; none: 49152–65535 if Shared, else 1024–65535
 }
 
 // A Policy says how a realm is translated.
@@ -74,7 +74,7 @@ type realm struct {
 func newRealm(p Policy) *realm {
 	r := &realm{filtering: p.Filtering, inboundRefresh: p.Timers.InboundRefresh, quota: p.Quota}
 	set := func(d, otherwise time.Duration, of ...State) {
-		if d == 0 {
+		if d <= 0 {
 			d = otherwise
 		}
 		for _, s := range of {
@@ -98,7 +98,7 @@ type pool struct {
 
 func newPool(c PoolConfig) *pool {
 	p := &pool{first: c.First, last: c.Last}
-	if p.last == 0 {
+	if p.first == 0 || p.last < p.first {
 		p.first, p.last = 1024, 65535
 		if c.Shared {
 			p.first = 49152
@@ -135,7 +135,7 @@ func (t *Table) install(s Settings) {
 			e.configured, e.forwarded = false, [protos]bitmap{}
 		}
 	}
-	for _, id := range slices.Sorted(maps.Keys(s.Pools)) {
+	for _, id := range inOrder(s.Pools) {
 		c := s.Pools[id]
 		p := newPool(c)
 		for _, a := range c.Addresses {
@@ -145,7 +145,7 @@ func (t *Table) install(s Settings) {
 		}
 		t.pools = put(t.pools, int(id), p)
 	}
-	for _, id := range slices.Sorted(maps.Keys(s.Realms)) {
+	for _, id := range inOrder(s.Realms) {
 		t.realms = put(t.realms, int(id), newRealm(s.Realms[id]))
 		for _, f := range s.Realms[id].Forwards {
 			t.addForward(id, f)
@@ -154,6 +154,11 @@ func (t *Table) install(s Settings) {
 	for i := range t.externals[1:] {
 		t.dropExternal(uint16(i + 1))
 	}
+}
+
+// inOrder returns the keys of a map but 0, which stands for none.
+func inOrder[T any](m map[uint16]T) []uint16 {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(m)), func(id uint16) bool { return id == 0 })
 }
 
 // put sets an element of a list that grows as need be.

@@ -33,7 +33,7 @@ type lateSYN struct {
 // notice notes a packet that nobody asked for, if it is a SYN from outside.
 func (t *Table) notice(k *packet) {
 	q, b, f := &t.syns, k.buf, &k.was
-	if f.proto != tcp || k.segment.begins() != afresh || k.inside() || b.Layers.Fragment != frame.FragmentNone ||
+	if f.proto != tcp || k.segment.begins() != afresh || k.inside || b.Layers.Fragment != frame.FragmentNone ||
 		t.emit == nil || q.waiting == maxSYNs || q.find(f) != nil {
 		return
 	}

@@ -106,7 +106,7 @@ func New(c Config) *Table {
 // As in all three methods, b has been parsed and checked as far as the IP header, and
 // the frame as CheckOffload does; its Layers fit again afterwards.
 func (t *Table) Outbound(now time.Duration, b *frame.Buf, r Realm, p Pool) frame.Reason {
-	_, why := t.pass(&packet{now: now, buf: b, realm: r, pool: p})
+	_, why := t.pass(&packet{now: now, buf: b, inside: true, realm: r, pool: p})
 	return why
 }
 
@@ -120,7 +120,7 @@ func (t *Table) Inbound(now time.Duration, b *frame.Buf) (ours bool, why frame.R
 // it went outside, its destination as if it came from there (RFC 4787 REQ-9). It is not
 // ours, but the host's, and untouched, if nobody inside has to do with the destination.
 func (t *Table) Hairpin(now time.Duration, b *frame.Buf, r Realm) (ours bool, why frame.Reason) {
-	return t.pass(&packet{now: now, buf: b, realm: r, back: true})
+	return t.pass(&packet{now: now, buf: b, inside: true, back: true, realm: r})
 }
 
 func (t *Table) pass(k *packet) (ours bool, why frame.Reason) {
@@ -139,13 +139,13 @@ func (t *Table) whole(k *packet) (ours bool, why frame.Reason) {
 	if why := k.read(); why != 0 {
 		return k.lost(why)
 	}
-	if k.back && k.inside() && !t.turnsBack(k) {
+	if k.back && k.inside && !t.turnsBack(k) {
 		return false, 0
 	}
 	if k.message == failure {
 		return t.fail(k)
 	}
-	if k.inside() {
+	if k.inside {
 		if why := t.outward(k); why != 0 {
 			return true, why
 		}
