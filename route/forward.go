@@ -177,7 +177,11 @@ func (t *turn) loseTranslated(b *frame.Buf, out *iface, why frame.Reason) {
 
 // masquerade gives the packet a source that the outside knows.
 func (t *turn) masquerade(b *frame.Buf, out *iface) frame.Reason {
-	pool := cmp.Or(t.in.Pool, out.Pool)
+	own := t.in.Pool
+	if b.Layers.Version == 6 {
+		own = t.in.Pool6
+	}
+	pool := cmp.Or(own, out.Pool)
 	if pool == 0 {
 		return frame.DropNATNoPort
 	}

@@ -45,11 +45,21 @@ func TestMasqueradedPacketAndItsAnswer(t *testing.T) {
 }
 
 func TestNetworkWithItsOwnPool(t *testing.T) {
-	r := newRig(t, func(v *route.View) { v.Interfaces[0].Pool = 9 }).meet()
-	r.expectForwarded(r.route(guestPort, ipv4.udp(ipv4.remote)), portU, ipv4.hop.MAC)
-	if r.nat.pool != 9 {
-		t.Errorf("pool %d, want 9", r.nat.pool)
-	}
+	both(t, func(t *testing.T, w family) {
+		for _, own := range []bool{true, false} { // the other family is without
+			r := newRig(t, func(v *route.View) {
+				if i := &v.Interfaces[0]; own == (w.version == 4) {
+					i.Pool = 9
+				} else {
+					i.Pool6 = 9
+				}
+			}).meet()
+			r.expectForwarded(r.route(guestPort, w.udp(w.remote)), portU, w.hop.MAC)
+			if want := map[bool]uint16{true: 9, false: poolU}[own]; r.nat.pool != want {
+				t.Errorf("pool %d, want %d", r.nat.pool, want)
+			}
+		}
+	})
 }
 
 func TestUplinkWithoutPool(t *testing.T) {

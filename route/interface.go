@@ -22,7 +22,8 @@ type Interface struct {
 
 	Outside bool           // an uplink: its routes, neighbors and addresses are those of the host's kernel
 	Realm   uint16         // inside with NAT: its realm; 0: routed
-	Pool    uint16         // inside: pool of its own external addresses; 0: that of the uplink. Outside: pool of the host's addresses there
+	Pool    uint16         // inside: pool of its own external IPv4 addresses; 0: that of the uplink. Outside: pool of the host's addresses there
+	Pool6   uint16         // inside: of its own external IPv6 addresses; 0: that of the uplink
 	Reach   []frame.PortID // inside: other inside interfaces to which it may send
 	Uplinks []frame.PortID // inside: the uplinks that its packets may leave by; nil: all
 	Proxy   bool           // outside: answer ARP and neighbor solicitations there for View.Owned too

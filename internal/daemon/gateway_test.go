@@ -111,6 +111,11 @@ func TestClaimsFollowTheDocument(t *testing.T) {
 	if !k.open["eth0"].proxy {
 		t.Error("nobody answers for 203.0.113.7 on the wire")
 	}
+	apply(t, d, `{networks: [{name: own, nat: {addresses: [203.0.113.7]}}]}`)
+	if k.reserved != "49152-65535" {
+		t.Errorf("reserved %q: IPv6 guests of a network with IPv4 addresses only appear with the host's", k.reserved)
+	}
+	apply(t, d, `{networks: [{name: dmz, mode: routed, subnets: [10.20.0.1/24, "2001:db8:20::1/64"]}]}`)
 	n := d.Networks()[0]
 	want(t, "route hints", n.RouteHints, []string{"ip route add 10.20.0.0/24 via 192.0.2.2"})
 	apply(t, d, `{networks: [{name: dmz, mode: isolated}]}`)

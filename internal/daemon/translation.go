@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"weft/config"
@@ -119,14 +120,22 @@ func protocolOf(p config.Protocol) frame.Protocol {
 }
 
 // sharedPortsLocked returns the range of the host's ports that NAT uses, the zero range
-// if no network appears with the host's address.
+// if no network appears with an address of the host. One that has addresses of its own
+// of one family only appears with the host's of the other.
 func (d *Daemon) sharedPortsLocked() config.PortRange {
+	var ports config.PortRange
 	for _, c := range d.cfg.Networks {
-		if c.Mode == config.ModeNAT && len(c.NAT.Addresses) == 0 {
+		switch {
+		case c.Mode != config.ModeNAT:
+		case len(c.NAT.Addresses) == 0:
 			return c.NAT.Ports
+		case slices.ContainsFunc(c.Subnets, func(s netip.Prefix) bool {
+			return !slices.ContainsFunc(c.NAT.Addresses, func(a netip.Addr) bool { return a.Is4() == s.Addr().Is4() })
+		}):
+			ports = config.DefaultSharedPorts
 		}
 	}
-	return config.PortRange{}
+	return ports
 }
 
 // reservePortsLocked keeps the host from choosing NAT's ports for its own connections.

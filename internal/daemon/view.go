@@ -59,8 +59,12 @@ func (d *Daemon) insideLocked(n *network) route.Interface {
 	}
 	if n.cfg.Mode == config.ModeNAT {
 		i.Realm = g.realm
-		if len(n.cfg.NAT.Addresses) > 0 {
-			i.Pool = d.layer3.ownPool(n.cfg.Name)
+		for _, a := range n.cfg.NAT.Addresses {
+			if a.Is4() {
+				i.Pool = d.layer3.ownPool(n.cfg.Name)
+			} else {
+				i.Pool6 = d.layer3.ownPool(n.cfg.Name)
+			}
 		}
 	}
 	for _, name := range n.cfg.Reach {
