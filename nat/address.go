@@ -11,20 +11,20 @@ import (
 // hashes without a copy. An IPv4 one is mapped (RFC 4291 2.5.5.2).
 type address struct{ hi, lo uint64 }
 
-const mapped = 0xffff_0000_0000
+const mappedPrefix = 0xffff_0000_0000
 
 func addressOf(a netip.Addr) address {
 	v := a.As16()
 	return address6(v[:])
 }
 
-func address4(p []byte) address { return address{0, mapped | uint64(binary.BigEndian.Uint32(p))} }
+func address4(p []byte) address { return address{0, mappedPrefix | uint64(binary.BigEndian.Uint32(p))} }
 
 func address6(p []byte) address {
 	return address{binary.BigEndian.Uint64(p), binary.BigEndian.Uint64(p[8:])}
 }
 
-func (a address) is4() bool { return a.hi == 0 && a.lo>>32 == mapped>>32 }
+func (a address) is4() bool { return a.hi == 0 && a.lo>>32 == mappedPrefix>>32 }
 
 func (a address) put6(p []byte) {
 	binary.BigEndian.PutUint64(p, a.hi)

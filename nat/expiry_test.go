@@ -78,7 +78,7 @@ func TestU06MappingLivesWithItsLastSession(t *testing.T) {
 	})
 }
 
-// TCP's timers (RFC 5382 REQ-5), those for opening and closing apart (RFC 7857 2.2).
+// TCP's timers (RFC 5382 REQ-5), those for opening and closing apart (RFC 7857 2.1).
 func TestT05Timers(t *testing.T) {
 	forFamilies(t, func(t *testing.T, f family) {
 		for _, c := range []struct {

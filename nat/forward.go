@@ -5,29 +5,31 @@ package nat
 type forward struct {
 	realm       Realm
 	proto       proto
-	any         bool    // all addresses of the pool that are of to's family
-	external    address // else this one
+	everywhere  bool    // at all addresses of the pool that are of to's family
+	external    address // else at this one
 	first, last uint16
 	to          endpoint
 }
 
-// addForward notes a forward, unless it is of a pool or of ports that there are not.
+// addForward notes a forward, unless it is of a pool or of ports that there are not, or
+// from one IP version to the other.
 func (t *Table) addForward(r Realm, c Forward) {
 	p, ok := protoOf(c.Protocol)
 	pool := t.pool(c.Pool)
 	if !ok || p == icmp || pool == nil || c.First == 0 || c.Last < c.First ||
-		c.To.Port() == 0 || int(c.To.Port())+int(c.Last-c.First) > 65535 {
+		!c.To.IsValid() || c.To.Port() == 0 || int(c.To.Port())+int(c.Last-c.First) > 65535 ||
+		c.Address.IsValid() && c.Address.Is4() != c.To.Addr().Is4() {
 		return
 	}
 	f := forward{
-		realm: r, proto: p, any: !c.Address.IsValid(), first: c.First, last: c.Last,
+		realm: r, proto: p, everywhere: !c.Address.IsValid(), first: c.First, last: c.Last,
 		to: endpoint{addressOf(c.To.Addr()), c.To.Port()},
 	}
-	if !f.any {
+	if !f.everywhere {
 		f.external = addressOf(c.Address)
 	}
 	pool.forwards = append(pool.forwards, f)
-	for _, i := range pool.externals {
+	for _, i := range pool.externals(f.to.address) {
 		if e := t.externals[i]; f.at(e.address) {
 			e.forwarded[p].setAll(f.first, f.last)
 		}
@@ -36,7 +38,7 @@ func (t *Table) addForward(r Realm, c Forward) {
 
 // at reports whether the forward's ports are at an external address.
 func (f *forward) at(external address) bool {
-	return f.external == external || f.any && f.to.is4() == external.is4()
+	return f.external == external || f.everywhere && f.to.is4() == external.is4()
 }
 
 // forwardAt finds the forward of an external endpoint and where it leads; nil if there
@@ -66,7 +68,7 @@ func (t *Table) forwardOf(h *host, p proto, port uint16) (external, externalPort
 			continue
 		}
 		at := h.external
-		if !f.any {
+		if !f.everywhere {
 			at = t.findExternal(f.external)
 		}
 		if at != 0 && t.externals[at].pool == h.pool {

@@ -46,14 +46,14 @@ func TestForwardRange(t *testing.T) {
 // With an address a forward is at that one only; without, at all of the pool.
 func TestForwardAddress(t *testing.T) {
 	forTransports(t, func(t *testing.T, f family, build func(src, dst netip.AddrPort) []byte) {
-		for _, any := range []bool{true, false} {
+		for _, everywhere := range []bool{true, false} {
 			c := Forward{Pool: 1, First: 80, Last: 80, To: at(f.guest, 80)}
-			if !any {
+			if !everywhere {
 				c.Address = f.secondExt
 			}
 			r := newRig(t, settings(twoAddresses, forwards(bothProtocols(c)...)))
 			r.mustIn(build(at(f.remote, 1000), at(f.secondExt, 80)))
-			if any {
+			if everywhere {
 				r.mustIn(build(at(f.remote, 1001), at(f.external, 80)))
 			} else {
 				r.leave(build(at(f.remote, 1001), at(f.external, 80)))
@@ -152,6 +152,8 @@ func TestForwardsThatCannotBe(t *testing.T) {
 		Forward{Protocol: frame.ProtocolTCP, Pool: 1, First: 80, Last: 80, To: at(f.guest, 0)},
 		Forward{Protocol: frame.ProtocolTCP, Pool: 1, First: 70, Last: 80, To: at(f.guest, 65530)},
 		Forward{Protocol: frame.ProtocolTCP, Pool: 1, First: 81, Last: 81, To: at(families[1].guest, 80)},
+		Forward{Protocol: frame.ProtocolTCP, Pool: 1, Address: families[1].external, First: 80, Last: 80, To: at(f.guest, 80)},
+		Forward{Protocol: frame.ProtocolTCP, Pool: 1, First: 80, Last: 80},
 		Forward{Protocol: frame.ProtocolTCP, Pool: 1, Address: f.secondExt, First: 80, Last: 80, To: at(f.guest, 80)},
 	)))
 	r.leave(tcpFrame(at(f.remote, 1000), at(f.external, 80), seg{flags: syn}))

@@ -377,7 +377,7 @@ func TestHeldFragmentWaits(t *testing.T) {
 }
 
 // Guests behind one address choose identifications that collide; outside they differ
-// (RFC 7857 11, RFC 6864 5.3.1). Of atomic datagrams they mean nothing, and stay.
+// (RFC 7857 10, RFC 6864 5.3.1). Of atomic datagrams they mean nothing, and stay.
 func TestU17Identification(t *testing.T) {
 	f := families[0]
 	r := newRig(t, settings())

@@ -190,7 +190,7 @@ func checkBooks(t interface{ Fatalf(string, ...any) }, tab *Table) {
 		}
 	}
 	for i := range tab.mappings.made {
-		if m := tab.mappings.at(i + 1); m.sessions != 0 && m.flags&main != 0 {
+		if m := tab.mappings.at(i + 1); m.sessions != 0 && m.flags&primary != 0 {
 			want++
 		}
 	}

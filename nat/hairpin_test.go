@@ -115,7 +115,7 @@ func TestI07HairpinnedErrors(t *testing.T) {
 	})
 }
 
-// Queries too (RFC 7857): a guest reaches the one that asked it, or itself.
+// Queries too (RFC 7857 12): a guest reaches the one that asked it, or itself.
 func TestI07HairpinnedQueries(t *testing.T) {
 	forFamilies(t, func(t *testing.T, f family) {
 		r := newRig(t, settings(twoAddresses))

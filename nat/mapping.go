@@ -19,15 +19,15 @@ type mappingFlags uint8
 const (
 	forwarding mappingFlags = 1 << iota // a Forward's: its port is not from the pool
 	claimed                             // the host's kernel knows of it
-	main                                // the internal endpoint's, by which it opens sessions
+	primary                             // the internal endpoint's, by which it opens sessions
 	withPeers                           // the addresses of its remotes are counted
 )
 
 // A host is an internal host as one pool shows it, while it has mappings.
 type host struct {
-	address         // internal
-	realm    Realm  //
-	pool     Pool   //
+	address  // internal
+	realm    Realm
+	pool     Pool
 	external uint16 // the same for all that it opens (RFC 4787 REQ-2, paired)
 	mappings uint32 // links free records too
 }
@@ -95,7 +95,7 @@ func (t *Table) mappingAt(external uint16, p proto, port uint16) uint32 {
 func (t *Table) addMapping(m mapping) uint32 {
 	h := t.hosts.at(m.host)
 	if t.mappingOf(m.host, m.proto, m.internalPort) == 0 {
-		m.flags |= main
+		m.flags |= primary
 	}
 	if t.realms[h.realm].filtering == AddressDependent {
 		m.flags |= withPeers
@@ -104,7 +104,7 @@ func (t *Table) addMapping(m mapping) uint32 {
 	*t.mappings.at(i) = m
 	h.mappings++
 	t.externals[m.external].mappings++
-	if m.flags&main != 0 {
+	if m.flags&primary != 0 {
 		t.index.add(t.tagInternal(m.host, m.proto, m.internalPort), byInternal, i)
 	}
 	t.index.add(t.tagMapped(m.external, m.proto, m.externalPort), byMapped, i)
@@ -114,7 +114,7 @@ func (t *Table) addMapping(m mapping) uint32 {
 // closeMapping ends a mapping without sessions, and gives back what is its own.
 func (t *Table) closeMapping(i uint32) {
 	m := t.mappings.at(i)
-	if m.flags&main != 0 {
+	if m.flags&primary != 0 {
 		t.index.remove(t.tagInternal(m.host, m.proto, m.internalPort), byInternal, i)
 	}
 	t.index.remove(t.tagMapped(m.external, m.proto, m.externalPort), byMapped, i)

@@ -117,7 +117,7 @@ func TestU03bPortRange(t *testing.T) {
 	})
 }
 
-// An even port stays even, an odd one odd (RFC 4787 REQ-4), for UDP (RFC 7857 9).
+// An even port stays even, an odd one odd (RFC 4787 REQ-4), for UDP (RFC 7857 8).
 func TestU04PortParity(t *testing.T) {
 	forFamilies(t, func(t *testing.T, f family) {
 		r := newRig(t, settings())
@@ -131,7 +131,7 @@ func TestU04PortParity(t *testing.T) {
 	})
 }
 
-// Ports that cannot be kept are not to be guessed (RFC 6056, RFC 7857 10).
+// Ports that cannot be kept are not to be guessed (RFC 6056, RFC 7857 9).
 func TestU16PortRandomisation(t *testing.T) {
 	forTransports(t, func(t *testing.T, f family, frame func(src, dst netip.AddrPort) []byte) {
 		r := newRig(t, settings())
@@ -167,7 +167,7 @@ func TestU18NoPortOverlapping(t *testing.T) {
 	})
 }
 
-// No packet that is let go has an internal source (RFC 3022 4.2), nor does what it quotes.
+// No packet that is let go has an internal source (RFC 3022), nor does what it quotes.
 func TestN02NoInternalAddressLeaks(t *testing.T) {
 	forFamilies(t, func(t *testing.T, f family) {
 		r := newRig(t, settings())

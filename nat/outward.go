@@ -69,7 +69,7 @@ func (t *Table) openOutward(k *packet, r *realm) (*session, frame.Reason) {
 func (t *Table) mapOutward(host uint32, p proto, port uint16) uint32 {
 	h := t.hosts.at(host)
 	if e := t.externals[h.external]; e == nil || !e.configured || e.pool != h.pool {
-		h.external = t.pair(t.pools[h.pool], h.address)
+		h.external = t.pools[h.pool].pair(h.address)
 	}
 	if external, externalPort, ok := t.forwardOf(h, p, port); ok {
 		m := t.mappingAt(external, p, externalPort)

@@ -7,7 +7,6 @@ import (
 )
 
 const (
-	ipv4Len = 20
 	ipv6Len = 40
 	tcpLen  = 20
 	udpLen  = 8
@@ -111,11 +110,11 @@ func (k *packet) readICMP(h frame.ICMP) frame.Reason {
 
 // addresses returns the source and the destination of the IP header at L3.
 func addresses(l *frame.Layers, p []byte) (src, dst address) {
-	if h := p[l.L3:]; l.Version == 4 {
+	h := p[l.L3:]
+	if l.Version == 4 {
 		return address4(h[12:]), address4(h[16:])
-	} else {
-		return address6(h[8:]), address6(h[24:])
 	}
+	return address6(h[8:]), address6(h[24:])
 }
 
 // end returns where the packet at L3 ends: padding may follow. A superframe may be

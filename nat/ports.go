@@ -3,8 +3,6 @@ package nat
 import (
 	"math/bits"
 	"net/netip"
-
-	"weft/frame"
 )
 
 // maxExternals is how many external addresses there may be, the zeroth, which is none,
@@ -25,8 +23,8 @@ type external struct {
 	address
 	pool       Pool
 	shared     bool
-	configured bool   // the settings have it; else it ends with its last mapping
-	mappings   uint32 //
+	configured bool // the settings have it; else it ends with its last mapping
+	mappings   uint32
 	used       [protos]bitmap
 	forwarded  [protos]bitmap
 }
@@ -104,34 +102,20 @@ func (t *Table) pool(p Pool) *pool {
 
 // pair chooses the external address of an internal host: always the same of the same
 // pool. It returns 0 if the pool has none of the family.
-func (t *Table) pair(p *pool, internal address) uint16 {
-	n := 0
-	for _, i := range p.externals {
-		if t.externals[i].is4() == internal.is4() {
-			n++
-		}
-	}
-	if n == 0 {
+func (p *pool) pair(internal address) uint16 {
+	list := p.externals(internal)
+	if len(list) == 0 {
 		return 0
 	}
-	skip := int((internal.hi ^ internal.hi>>32 ^ internal.lo) & 0xffff_ffff % uint64(n))
-	for _, i := range p.externals {
-		if t.externals[i].is4() == internal.is4() {
-			if skip == 0 {
-				return i
-			}
-			skip--
-		}
-	}
-	return 0
+	return list[(internal.hi^internal.hi>>32^internal.lo)&0xffff_ffff%uint64(len(list))]
 }
 
 // claims reports whether the host's kernel is to know of an address's mappings.
 func (t *Table) claims(e *external) bool { return e.shared && t.host != nil }
 
 // takePort takes a port of an external address for the internal port want: the same if
-// it is free, else a random one (RFC 6056 3.3.2) of the same range and, as RTP has its
-// ports in pairs, of the same parity for UDP (RFC 4787 REQ-4, RFC 7857 9). Two internal
+// it is free, else a random one (RFC 6056 3.3.1) of the same range and, as RTP has its
+// ports in pairs, of the same parity for UDP (RFC 4787 REQ-4, RFC 7857 8). Two internal
 // endpoints never share one (RFC 4787 REQ-3).
 func (t *Table) takePort(i uint16, p proto, want uint16) (port uint16, ok bool) {
 	e := t.externals[i]
@@ -207,6 +191,6 @@ func (t *Table) givePort(i uint16, p proto, port uint16, claimed bool) {
 	e := t.externals[i]
 	e.used[p].clear(port)
 	if claimed {
-		t.host.Release(frame.Protocol(p.number(e.address)), netip.AddrPortFrom(e.addr(), port))
+		t.host.Release(p.number(e.address), netip.AddrPortFrom(e.addr(), port))
 	}
 }

@@ -27,12 +27,12 @@ type session struct {
 
 func (s *session) link() *uint32 { return &s.next }
 
-func (s *session) peer() endpoint { return endpoint{s.remote, s.remotePort} }
+func (s *session) far() endpoint { return endpoint{s.remote, s.remotePort} }
 
 // A State is that of a session.
 type State uint8
 
-// The states. Those of TCP follow RFC 7857 2.1; between opening and established both
+// The states. Those of TCP follow RFC 7857 2; between opening and established both
 // ends have yet to acknowledge each other's SYN, so that nobody makes a long-lived
 // session by a forged one.
 const (
@@ -179,7 +179,7 @@ func (s *session) touch(k *packet, r *realm, from side) {
 // close ends a session, and its mapping if that has no other.
 func (t *Table) close(i uint32) {
 	s := t.sessions.at(i)
-	h, mp, remote := t.hosts.at(s.host), t.mappings.at(s.mapping), s.peer()
+	h, mp, remote := t.hosts.at(s.host), t.mappings.at(s.mapping), s.far()
 	t.index.remove(t.tagOutward(h.realm, h.pool, &flow{mp.proto, endpoint{h.address, s.internalPort}, remote}), byOutward, i)
 	t.index.remove(t.tagInward(s.external, mp.proto, s.externalPort, remote), byInward, i)
 	if mp.flags&withPeers != 0 {

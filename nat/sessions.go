@@ -51,7 +51,7 @@ func (t *Table) describe(s *session) Session {
 		Port:     s.port,
 		Inside:   endpoint{h.address, s.internalPort}.addrPort(),
 		External: endpoint{e.address, s.externalPort}.addrPort(),
-		Remote:   s.peer().addrPort(),
+		Remote:   s.far().addrPort(),
 		State:    s.state,
 		Expires:  time.Duration(s.deadline) * tick,
 	}

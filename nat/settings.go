@@ -46,7 +46,7 @@ const (
 type Timers struct {
 	TCPEstablished time.Duration // 2 h 4 min (RFC 5382 REQ-5)
 	TCPTransitory  time.Duration // opening: 4 min (RFC 5382 REQ-5)
-	TCPClosing     time.Duration // after both FINs, or a RST: 4 min (RFC 7857 2.2, 2.3)
+	TCPClosing     time.Duration // after both FINs, or a RST: 4 min (RFC 7857 2.1, 2.2)
 	UDP            time.Duration // 5 min (RFC 4787 REQ-5)
 	ICMP           time.Duration // 60 s (RFC 5508 REQ-2)
 	InboundRefresh bool          // packets from outside keep UDP and ICMP sessions alive too (RFC 4787 REQ-6)
@@ -91,9 +91,28 @@ func newRealm(p Policy) *realm {
 
 // A pool is a PoolConfig with the forwards of all realms that lead through it.
 type pool struct {
-	externals   []uint16
+	v4, v6      []uint16 // externals
 	first, last uint16
 	forwards    []forward
+}
+
+// add puts an external address, if it is one, in the list of its family.
+func (p *pool) add(i uint16, a address) {
+	switch {
+	case i == 0:
+	case a.is4():
+		p.v4 = append(p.v4, i)
+	default:
+		p.v6 = append(p.v6, i)
+	}
+}
+
+// externals returns those of the family of a.
+func (p *pool) externals(a address) []uint16 {
+	if a.is4() {
+		return p.v4
+	}
+	return p.v6
 }
 
 func newPool(c PoolConfig) *pool {
@@ -139,9 +158,7 @@ func (t *Table) install(s Settings) {
 		c := s.Pools[id]
 		p := newPool(c)
 		for _, a := range c.Addresses {
-			if i := t.addExternal(addressOf(a), id, c.Shared); i != 0 {
-				p.externals = append(p.externals, i)
-			}
+			p.add(t.addExternal(addressOf(a), id, c.Shared), addressOf(a))
 		}
 		t.pools = put(t.pools, int(id), p)
 	}

@@ -34,7 +34,7 @@ func (s *session) follow(from side, g *segment) bool {
 	switch {
 	case g.flags&frame.TCPRst != 0:
 		if !s.takesRST(from, g) {
-			return false // RFC 7857 2.3, 7: forged, or an answer to what is not part of it
+			return false // RFC 7857 2.2, 7.1: forged, or an answer to what is not part of it
 		}
 		s.state = resetSeen
 		return true
@@ -73,7 +73,7 @@ func (s *session) synchronize(from side, g *segment) {
 	s.scales = s.scales&^(0xf<<(4*from)) | g.scale<<(4*from)
 }
 
-// adopt takes a session to be under way (RFC 9293 3.10.7.4 would reset it): weft was
+// adopt takes a session to be under way (RFC 9293 3.10.7.1 would reset it): weft was
 // started anew, or has forgotten it. The other side has yet to confirm.
 func (s *session) adopt(from side, g *segment) {
 	s.state = internalACK
@@ -107,7 +107,7 @@ func (s *session) acknowledge(from side, g *segment) {
 	switch s.state {
 	case bothSYN:
 		s.state = own
-	case other, resetSeen: // RFC 7857 2.1: data after a RST shows that it was not taken
+	case other, resetSeen: // RFC 7857 2: data after a RST shows that it was not taken
 		s.state = established
 	}
 }

@@ -82,7 +82,7 @@ func forConversations(t *testing.T, test func(t *testing.T, c *conversation)) {
 	forFamilies(t, func(t *testing.T, f family) { test(t, newTCP(newRig(t, settings()), f)) })
 }
 
-// The states of RFC 9293 as RFC 5382 REQ-2 and RFC 7857 2.1 want them followed.
+// The states of RFC 9293 as RFC 5382 REQ-2 and RFC 7857 2 want them followed.
 func TestT02ThreeWayHandshakeAndClose(t *testing.T) {
 	forConversations(t, func(_ *testing.T, c *conversation) {
 		c.syn().want("syn-sent").synAck().want("opening")
@@ -240,7 +240,7 @@ func TestT02SYNInTimeWait(t *testing.T) {
 }
 
 // A RST is translated, and the state kept for four minutes, as its receiver may not take
-// it; then what follows shows that (RFC 7857 2.3).
+// it; then what follows shows that (RFC 7857 2.2).
 func TestT11RST(t *testing.T) {
 	forConversations(t, func(_ *testing.T, c *conversation) {
 		c.establish().rstOutside().want("reset")
@@ -254,7 +254,7 @@ func TestT11RST(t *testing.T) {
 	})
 }
 
-// A RST that is none of the connection does not keep it alive (RFC 7857 7).
+// A RST that is none of the connection does not keep it alive (RFC 7857 7.1).
 func TestT11RSTDoesNotRefresh(t *testing.T) {
 	forConversations(t, func(_ *testing.T, c *conversation) {
 		c.establish()

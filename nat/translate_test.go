@@ -12,7 +12,7 @@ import (
 	"weft/frame/frametest"
 )
 
-// Checksums cover the pseudo-header, whole, partial, or of a superframe (RFC 3022 4.1).
+// Checksums cover the pseudo-header, whole, partial, or of a superframe (RFC 3022 4.2).
 func TestN01Checksums(t *testing.T) {
 	forFamilies(t, func(t *testing.T, f family) {
 		kinds := []frame.GSO{frame.GSONone, frame.GSOUDP, frame.GSOTCPv4}
@@ -98,7 +98,7 @@ func segments(b *frame.Buf) (list [][]byte) {
 }
 
 // A UDP checksum of zero, none, stays so; one that becomes zero is sent as 0xffff
-// (RFC 3022 4.1, RFC 768).
+// (RFC 3022 4.2, RFC 768).
 func TestN01UDPChecksumZero(t *testing.T) {
 	forFamilies(t, func(t *testing.T, f family) {
 		r := newRig(t, settings())
@@ -134,7 +134,7 @@ func pseudo(b *frame.Buf) uint16 {
 	return frame.IPv6(p[l.L3:]).PseudoSum(l.Protocol, b.Len()-int(l.L4))
 }
 
-// Nothing of what packets carry is changed: no ALG is there (RFC 3022 4.3, RFC 4787
+// Nothing of what packets carry is changed: no ALG is there (RFC 3022 4.4, RFC 4787
 // REQ-10, RFC 5382 REQ-6).
 func TestN04NoALG(t *testing.T) { testNoALG(t) }
 
