@@ -25,6 +25,11 @@ var figures = []figure{
 	{metric{"fdb memory", "MB", "%.1f"}, fdbLookup, "table-bytes", func(bytes float64) float64 { return bytes / 1e6 }},
 	{metric{"fdb lookup", "ns", "%.1f"}, fdbLookup, "ns/op", same},
 	{metric{"fdb learn", "M/s", "%.2f"}, fdbLearn, "ns/op", func(ns float64) float64 { return 1e3 / ns }},
+	{metric{"nat memory", "MB", "%.0f"}, natMemory, "MB", same},
+	{metric{"nat sessions", "M/s", "%.2f"}, natNew, "sessions/s", func(n float64) float64 { return n / 1e6 }},
+	{metric{"nat expiry", "µs", "%.0f"}, natExpire, "p99-µs", same},
+	{metric{"nat translation", "ns/packet", "%.1f"}, natKnown, "ns/op", same},
+	{metric{"nat allocs", "per packet", "%.0f"}, natKnown, "allocs/op", same},
 }
 
 var (
@@ -32,6 +37,10 @@ var (
 	relayMany = regexp.MustCompile(`^BenchmarkRelay/known-unicast/64B-16-stations-to-4(-\d+)?$`)
 	fdbLookup = regexp.MustCompile(`^BenchmarkFDB/lookup-cold/1M(-\d+)?$`)
 	fdbLearn  = regexp.MustCompile(`^BenchmarkFDB/learn/1M(-\d+)?$`)
+	natMemory = regexp.MustCompile(`^BenchmarkMemory/v4/mapping_each(-\d+)?$`)
+	natNew    = regexp.MustCompile(`^BenchmarkNewSession/v4(-\d+)?$`)
+	natExpire = regexp.MustCompile(`^BenchmarkExpire/all(-\d+)?$`)
+	natKnown  = regexp.MustCompile(`^BenchmarkKnownSession/v4/TCP/out(-\d+)?$`)
 )
 
 func same(v float64) float64 { return v }
@@ -41,9 +50,9 @@ func same(v float64) float64 { return v }
 func (b *bench) inProcess() (results, error) {
 	all := table{
 		Name: "go test", Title: "All in-process benchmarks",
-		Note: "`go test -run '^$' -bench . -benchmem ./switch ./frame`, medians.",
+		Note: "`go test -run '^$' -bench . -benchmem ./switch ./frame ./nat ./route`, medians.",
 	}
-	for _, folder := range []string{"./switch", "./frame"} {
+	for _, folder := range []string{"./switch", "./frame", "./nat", "./route"} {
 		out, err := command(b.ctx, "", "go", "test", "-run", "^$", "-bench", ".", "-benchmem",
 			"-benchtime", "200ms", "-count", strconv.Itoa(b.rounds), folder)
 		if b.ctx.Err() != nil {

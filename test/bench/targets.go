@@ -101,7 +101,7 @@ var targets = []target{
 	{"NAT table: 1,000,000 sessions", false, 150, "%.0f MB", own("in process", "nat memory")},
 	{"NAT table: new sessions", true, 0.3, "%.2f M/s", own("in process", "nat sessions")},
 	{"NAT table: a batch of expiry, p99", false, 200, "%.0f µs", own("in process", "nat expiry")},
-	{"NAT table: translation, allocations", false, 0, "%.0f", worst("in process", "nat allocs")},
+	{"NAT table: translation of a known session: allocations", false, 0, "%.0f", worst("in process", "nat allocs")},
 	{"relay of known unicast", false, 60, "%.1f ns/frame", own("in process", "relay")},
 	{"relay of known unicast, 16 stations at 4 ports", false, 60, "%.1f ns/frame", own("in process", "relay, 16 stations")},
 	{"relay of known unicast: allocations", false, 0, "%.0f", worst("in process", "relay allocs")},
