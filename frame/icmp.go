@@ -202,6 +202,10 @@ func (l *Layers) IsICMPError(p []byte) bool {
 	return false
 }
 
+// IsEcho reports whether the frame p, of which l was parsed, carries an echo request or
+// reply, whole as far as its header goes.
+func (l *Layers) IsEcho(p []byte) bool { return l.L4 != 0 && l.isEcho(p[l.L4:]) }
+
 // Quoted finds the headers of the packet that an ICMP error message quotes: offsets
 // are from the start of the frame p, of which l was parsed. Version is zero if there
 // is none, or if its IP header is not whole. Its end may be cut off.

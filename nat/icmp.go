@@ -11,14 +11,15 @@ func (k *packet) readFailure(h frame.ICMP) frame.Reason {
 	if l.Version == 4 && h.Type() == frame.ICMPRedirect {
 		return frame.DropNATUnsupported // it is about the sender's own link
 	}
-	q := l.Quoted(p[:int(l.L4)+len(h)])
+	message := p[:int(l.L4)+len(h)]
+	q := l.Quoted(message)
 	if !partial(b) && failureSum(l, p, h) != 0xffff ||
 		q.L4 == 0 || q.Version == 4 && !frame.IPv4(p[q.L3:]).ChecksumValid() {
 		return frame.DropNATInvalid
 	}
 	src, dst := addresses(&q, p)
 	about, ok := protoOf(q.Protocol)
-	if !ok || src != k.was.dst.address {
+	if !ok || src != k.was.dst.address || about == icmp && !q.IsEcho(message) {
 		return frame.DropNATInvalid
 	}
 	k.message, k.sender, k.quoted = failure, k.was.src.address, q

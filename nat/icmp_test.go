@@ -260,3 +260,17 @@ func TestPartialChecksumOfAnError(t *testing.T) {
 		wantQuoted(t, b.Bytes(), came)
 	})
 }
+
+// A quoted query that is cut off in front of its identifier is about none.
+func TestI03QuotedQueryWithoutIdentifier(t *testing.T) {
+	forFamilies(t, func(t *testing.T, f family) {
+		r := newRig(t, settings())
+		r.mustOut(echoFrame(f.guest, f.remote, f.echo, 0))
+		quoted := echoFrame(f.remote, f.guest, f.echoReply, 0)
+		for n := 1; n < icmpLen; n++ {
+			if _, why := r.out(failureFrame(f, f.guest, quoted[:frame.EthernetLen+f.headerLen+n])); why != frame.DropNATInvalid {
+				t.Errorf("%d bytes of it: %v, want %v", n, why, frame.DropNATInvalid)
+			}
+		}
+	})
+}
