@@ -11,7 +11,7 @@ func ticksUp(d time.Duration) uint32 { return uint32((d + tick - 1) / tick) }
 
 const (
 	visits = 512 // sessions looked at while the table is locked at a time
-	ends   = 48  // of them, those ended
+	ends   = 24  // of them, those ended
 	turns  = 8   // of Expire
 )
 

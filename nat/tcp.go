@@ -10,6 +10,15 @@ const (
 	outside
 )
 
+// of returns the state that a side has reached, of the two that differ by the side, and
+// the other side's.
+func (d side) of(in, out State) (own, other State) {
+	if d == outside {
+		return out, in
+	}
+	return in, out
+}
+
 // A window is what a side has said that it will take of the other's sequence numbers:
 // from ack up to edge (RFC 9293 3.3.1). Until it has spoken, it is what it may
 // acknowledge: the other's SYN.
@@ -53,10 +62,7 @@ func (s *session) follow(from side, g *segment) bool {
 // synchronize takes in a SYN. One on a session that is over begins a new one, as it may
 // in TIME-WAIT (RFC 9293 3.6.1); one on an established session changes nothing.
 func (s *session) synchronize(from side, g *segment) {
-	own, other := internalSYN, externalSYN
-	if from == outside {
-		own, other = other, own
-	}
+	own, other := from.of(internalSYN, externalSYN)
 	switch s.state {
 	case closed, resetSeen:
 		if g.flags&frame.TCPAck != 0 {
@@ -76,10 +82,7 @@ func (s *session) synchronize(from side, g *segment) {
 // adopt takes a session to be under way (RFC 9293 3.10.7.1 would reset it): weft was
 // started anew, or has forgotten it. The other side has yet to confirm.
 func (s *session) adopt(from side, g *segment) {
-	s.state = internalACK
-	if from == outside {
-		s.state = externalACK
-	}
+	s.state, _ = from.of(internalACK, externalACK)
 	s.scales = scaleMost<<4 | scaleMost
 	s.windows[1-from] = window{g.seq, g.end + ahead}
 	s.windows[from] = window{g.ack, g.ack + g.window<<scaleMost}
@@ -100,10 +103,7 @@ func (s *session) acknowledge(from side, g *segment) {
 	if edge := g.ack + size; notAfter(w.edge, edge) {
 		w.edge = edge
 	}
-	own, other := internalACK, externalACK
-	if from == outside {
-		own, other = other, own
-	}
+	own, other := from.of(internalACK, externalACK)
 	switch s.state {
 	case bothSYN:
 		s.state = own
@@ -118,10 +118,7 @@ func (s *session) finish(from side, g *segment) {
 	if w := s.windows[1-from]; !w.holds(g) || !notAfter(g.end, w.edge+1) {
 		return
 	}
-	own, other := internalFIN, externalFIN
-	if from == outside {
-		own, other = other, own
-	}
+	own, other := from.of(internalFIN, externalFIN)
 	switch s.state {
 	case established:
 		s.state = own
