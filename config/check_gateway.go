@@ -80,6 +80,7 @@ func subnetOf(n *Network, a netip.Addr) (netip.Prefix, bool) {
 func (k *checker) guest(path string, n *Network, a netip.Addr) {
 	p, ok := subnetOf(n, a)
 	switch {
+	case slices.ContainsFunc(n.Subnets, func(s netip.Prefix) bool { return !s.IsValid() }): // that is the fault
 	case !ok:
 		k.complain(path, a.String(), "%v is no guest's address in the network's subnets (%s)", a, list(n.Subnets))
 	case p.Addr() == a:
