@@ -117,6 +117,9 @@ func New(c Config) (*Server, error) {
 // Close closes the book of leases. Run has ended.
 func (s *Server) Close() error { return s.book.Close() }
 
+// Trouble returns what keeps the gateway from serving names now, nil if nothing does.
+func (s *Server) Trouble() error { return s.dns.Trouble() }
+
 // Leases returns all leases in the order of their addresses.
 func (s *Server) Leases() []lease.Lease { return s.book.List() }
 

@@ -69,6 +69,7 @@ type Server struct {
 	report   func(error)
 	settings atomic.Pointer[settings]
 	changed  chan struct{} // Run is to look at settings again
+	trouble  atomic.Pointer[error]
 
 	forwarder *forwarder
 	queries   gate
@@ -229,6 +230,14 @@ func (v *settings) resolversFor(q dns.Question) []netip.AddrPort {
 		servers = slices.DeleteFunc(slices.Clone(servers), func(s netip.AddrPort) bool { return isPublic(s.Addr()) })
 	}
 	return servers
+}
+
+// Trouble returns why the server does not listen now where it should, nil if it does.
+func (s *Server) Trouble() error {
+	if p := s.trouble.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
 // Counters returns what was counted so far.

@@ -23,7 +23,7 @@ func (s *Server) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	open := make(map[netip.AddrPort]context.CancelFunc)
-	troubles := make(map[netip.AddrPort]string) // told already
+	var troubles map[netip.AddrPort]error // of the last time, told already
 	for {
 		want := s.settings.Load().listen
 		for at, closeIt := range open {
@@ -33,6 +33,9 @@ func (s *Server) Run(ctx context.Context) {
 			}
 		}
 		var again <-chan time.Time
+		before := troubles
+		troubles = make(map[netip.AddrPort]error)
+		var all, news []error
 		for _, at := range want {
 			if open[at] != nil {
 				continue
@@ -40,14 +43,19 @@ func (s *Server) Run(ctx context.Context) {
 			closeIt, err := s.listen(ctx, &running, at)
 			if err == nil {
 				open[at] = closeIt
-				delete(troubles, at)
 				continue
 			}
 			again = time.After(retry)
-			if troubles[at] != err.Error() {
-				troubles[at] = err.Error()
-				s.report(err)
+			troubles[at] = err
+			all = append(all, err)
+			if told := before[at]; told == nil || told.Error() != err.Error() {
+				news = append(news, err)
 			}
+		}
+		trouble := errors.Join(all...)
+		s.trouble.Store(&trouble)
+		for _, err := range news {
+			s.report(err)
 		}
 		select {
 		case <-ctx.Done():

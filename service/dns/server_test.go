@@ -4,10 +4,12 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -266,6 +268,18 @@ func TestListeningWhereItCannotIsReported(t *testing.T) {
 	}
 	if err := <-r.told; !strings.Contains(err.Error(), "address already in use") {
 		t.Error(err)
+	}
+	if err := r.s.Trouble(); err == nil {
+		t.Error("the server has no trouble, though it does not listen")
+	}
+	v.Addresses = nil
+	if err := r.s.Set(v); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); r.s.Trouble() != nil; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("it is not to listen any more, and still has the trouble: ", r.s.Trouble())
+		}
 	}
 }
 
