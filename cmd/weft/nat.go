@@ -20,7 +20,8 @@ func (a *app) natShowCommand() *cobra.Command {
 		Use:   "show [NETWORK] [--port PORT] [--limit N]",
 		Short: "Show who inside speaks to whom outside",
 		Long: `Show who inside speaks to whom outside. INSIDE is the guest's address and port, OUTSIDE
-what REMOTE sees of it. ICMP has its query's identifier in place of ports.`,
+what REMOTE sees of it. ICMP has its query's identifier in place of ports. In the order of
+the guests' addresses; --limit takes whichever come first.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: first(a.natNames),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -90,6 +90,9 @@ func gatewayText(w io.Writer, n api.Network) {
 	if n.Domain != "" {
 		row(w, "domain", n.Domain)
 	}
+	for _, address := range n.External {
+		row(w, "external", address)
+	}
 	for _, f := range n.Forwards {
 		row(w, "forward", strings.TrimSpace(forwardText(f)+"  "+f.Detail))
 	}

@@ -13,7 +13,8 @@ func (a *app) routeCommand() *cobra.Command {
 		Use:   "show [NETWORK]",
 		Short: "Show by which way packets leave",
 		Long: `Show by which way guests' packets leave, with NETWORK those of its guests. Weft follows
-the host's own routes; the document adds those behind guests.`,
+the host's own routes; the document adds those behind guests. By a route marked no-uplink
+guests' packets are dropped: its device is no uplink of theirs.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: first(a.gatewayNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -34,6 +35,6 @@ func routeTable(w io.Writer, routes []api.Route) {
 		if r.Via.IsValid() {
 			via = r.Via.String()
 		}
-		row(w, r.To, via, r.Device, dash(r.Network), r.Origin, r.Metric)
+		row(w, r.To, via, dash(r.Device), dash(r.Network), r.Origin, r.Metric)
 	}
 }

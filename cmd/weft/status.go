@@ -33,6 +33,7 @@ func statusText(w io.Writer, s api.Status) {
 	row(w, "networks", s.Networks)
 	row(w, "ports", fmt.Sprintf("%d, %d up", s.Ports, s.PortsUp))
 	row(w, "stations", s.Stations)
+	row(w, "sessions", s.Sessions)
 	for _, warning := range s.Warnings {
 		row(w, "WARNING", warning)
 	}

@@ -43,8 +43,12 @@ func isMapping(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-// find returns the key of that name, which may be dotted.
+// find returns the key of that name, which may be dotted. As in the file uplink stands
+// for uplinks, of one.
 func find(known []key, name string) (key, error) {
+	if i := slices.IndexFunc(known, func(k key) bool { return k.name == "uplinks" }); i >= 0 && name == "uplink" {
+		return key{name, known[i].kind.Elem()}, nil
+	}
 	i := slices.IndexFunc(known, func(k key) bool { return k.name == name })
 	if i >= 0 {
 		return known[i], nil

@@ -22,6 +22,7 @@ func (p *params) address(name string) netip.Addr {
 	return a
 }
 
+// sessions answers by guest, then by what it speaks to.
 func (s *Server) sessions(r *http.Request) (any, error) {
 	q := paramsOf(r, "network", "port", "limit")
 	f := api.NATFilter{Network: q.text("network"), Port: q.text("port"), Limit: int(q.number("limit", math.MaxInt32))}
@@ -29,6 +30,12 @@ func (s *Server) sessions(r *http.Request) (any, error) {
 		return nil, q.err
 	}
 	all, err := s.engine.NATSessions(f)
+	slices.SortFunc(all, func(a, b api.NATSession) int {
+		return cmp.Or(
+			cmp.Compare(a.Network, b.Network), a.Inside.Addr().Compare(b.Inside.Addr()), cmp.Compare(a.Protocol, b.Protocol),
+			a.Remote.Compare(b.Remote), a.Inside.Compare(b.Inside),
+		)
+	})
 	return list(all), err
 }
 

@@ -71,7 +71,7 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/v1/counters?port=vm2", "", `[{"port":"vm2"`, ""},
 		{"GET", "/v1/doctor", "", `"severity":"error"`, ""},
 		{"GET", "/v1/networks/dmz", "", `"subnets":["10.20.0.1/24"],"gateway":"wf-g-dmz","route_hints":["ip route add 10.20.0.0/24 via 192.0.2.5"]`, ""},
-		{"GET", "/v1/nat", "", `[{"network":"default","protocol":"tcp","inside":"192.168.150.10:40000","outside":"192.0.2.5:40000"`, ""},
+		{"GET", "/v1/nat", "", `[{"network":"default","protocol":"icmp","inside":"192.168.150.10:77"`, ""},
 		{"GET", "/v1/nat?network=default&port=vm2&limit=1", "", `[{"network":"default","protocol":"udp"`, ""},
 		{"GET", "/v1/nat?network=dmz", "", "[]\n", ""},
 		{"DELETE", "/v1/nat", "", `{"count":3}`, `flush nat "" invalid IP`},

@@ -31,8 +31,7 @@ func (d *Daemon) Doctor() []api.Finding {
 	for _, c := range d.cfg.Ports {
 		list = append(list, d.portFindings(d.ports[c.Name])...)
 	}
-	for _, c := range d.cfg.Networks {
-		n := d.networks[c.Name]
+	for _, n := range d.segmentsLocked() {
 		list = append(list, d.networkFindings(n)...)
 		if n.gateway != nil {
 			list = append(list, d.gatewayFindings(n)...)
@@ -118,16 +117,18 @@ func (d *Daemon) networkFindings(n *network) []api.Finding {
 		subject := "uplink " + u.name
 		switch state, detail := u.wireStatus(); state {
 		case stateUp, stateStandby:
-			list = append(list, api.Finding{Severity: sevOK, Subject: subject, Text: state + " in network " + n.cfg.Name})
+			list = append(list, api.Finding{Severity: sevOK, Subject: subject, Text: state + " in " + u.place()})
 		case stateError:
-			list = append(list, api.Finding{Severity: sevError, Subject: subject, Text: detail})
+			list = append(list, api.Finding{Severity: sevError, Subject: subject, Text: detail, Remedy: "mend the cause; the NIC is tried again every few seconds"})
+		case stateWaiting:
+			list = append(list, api.Finding{Severity: sevWarning, Subject: subject, Text: detail, Remedy: "it attaches by itself once that is mended; or name another NIC in uplinks"})
 		default:
 			list = append(list, api.Finding{Severity: sevWarning, Subject: subject, Text: detail})
 		}
 		if u.up == nil {
 			continue
 		}
-		if u.link.MTU < n.cfg.MTU {
+		if u.bridged() && u.link.MTU < n.cfg.MTU {
 			list = append(list, mtuFinding(subject, u.name, u.link.MTU, n.cfg))
 		}
 		list = append(list, d.dropFindings(subject+" (wire)", u.wire)...)

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"weft/config"
 	"weft/internal/control/api"
@@ -18,12 +20,17 @@ func (d *Daemon) gatewayFindings(n *network) []api.Finding {
 		}}
 	}
 	list := []api.Finding{{Severity: sevOK, Subject: subject, Text: "gateway up on " + n.gateway.device}}
+	if text := n.gateway.troubles(); text != "" {
+		list = append(list, api.Finding{Severity: sevError, Subject: subject, Text: text, Remedy: "see who has it by ss -lnp 'sport = :53', and have it listen on its own addresses alone; or set dns.enabled=false"})
+	}
 	ways := d.layer3.ways(n.cfg)
 	if len(ways) == 0 {
 		list = append(list, api.Finding{
 			Severity: sevWarning, Subject: subject, Text: "the host has no default route, so the network has no way outside",
 			Remedy: "it is followed as soon as there is one; or name the uplink in the configuration",
 		})
+	} else if auto(n.cfg) {
+		list = append(list, d.layer3.familyFindings(n.cfg)...)
 	}
 	for _, nic := range ways {
 		u := d.uplinkLocked(nic)
@@ -43,6 +50,26 @@ func (d *Daemon) gatewayFindings(n *network) []api.Finding {
 	return list
 }
 
+// familyFindings tells for which version of IP the host has no way out. That it has none
+// for IPv6 is nothing out of the ordinary.
+func (l *layer3) familyFindings(c config.Network) []api.Finding {
+	var list []api.Finding
+	for _, f := range []struct {
+		name, severity string
+		is4            bool
+	}{{"IPv4", sevWarning, true}, {"IPv6", sevOK, false}} {
+		has := slices.ContainsFunc(c.Subnets, func(p netip.Prefix) bool { return p.Addr().Is4() == f.is4 })
+		if has && l.defaultNIC(f.is4) == "" {
+			list = append(list, api.Finding{
+				Severity: f.severity, Subject: "network " + c.Name,
+				Text:   "the host has no default route for " + f.name + ", so guests reach nothing outside by it but what `weft route show` lists",
+				Remedy: "it is followed as soon as there is one",
+			})
+		}
+	}
+	return list
+}
+
 // layer3Findings tells what of the host's own set-up weft does not follow.
 func (d *Daemon) layer3Findings() []api.Finding {
 	l := d.layer3
@@ -50,6 +77,7 @@ func (d *Daemon) layer3Findings() []api.Finding {
 	for _, r := range l.host.Rules {
 		list = append(list, api.Finding{
 			Severity: sevWarning, Subject: "host", Text: fmt.Sprintf("guests' packets do not follow the host's rule %q: weft goes by the main table alone", r.Text),
+			Remedy: "where that matters, put the routes they need into the main table",
 		})
 	}
 	if l.clash != nil {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"weft/config"
 	"weft/frame"
@@ -31,6 +32,12 @@ type member struct {
 	features     frame.Features
 	queues       int
 }
+
+// Kinds of members beyond the types of configured ports, as the API names them.
+const (
+	kindUplink  = "uplink"
+	kindGateway = "gateway"
+)
 
 // States of a port, as the API names them.
 const (
@@ -108,7 +115,7 @@ func (p *port) member() member {
 
 // members are the wire and the host's side.
 func (u *nic) members() []member {
-	wire := member{name: u.name + ":wire", device: u.name, key: u.name, kind: "uplink", net: u.net, mtu: portMTU(u.net, u.link)}
+	wire := member{name: u.name + ":wire", device: u.name, key: u.name, kind: kindUplink, net: u.net, mtu: portMTU(u.net, u.link)}
 	host := wire
 	host.name = u.name + ":host"
 	if u.up == nil {
@@ -148,22 +155,40 @@ func (d *Daemon) Status() api.Status {
 	s := api.Status{
 		Version: d.opts.Version, PID: os.Getpid(), Started: d.started, ConfigPath: d.opts.ConfigPath,
 		Workers: d.sw.Workers(), Networks: len(d.networks), Ports: len(d.cfg.Ports), Stations: len(d.sw.Stations(0)),
+		Sessions: d.layer3.table.Counters().Sessions,
 	}
 	for _, m := range d.membersLocked() {
 		switch {
-		case m.kind == "uplink":
-		case m.state == stateUp:
+		case m.kind == kindUplink:
+		case m.state == stateUp && m.kind != kindGateway:
 			s.PortsUp++
-		case m.state != stateDown:
+		case m.state == stateWaiting, m.state == stateError:
 			s.Warnings = append(s.Warnings, fmt.Sprintf("port %s: %s", m.name, m.detail))
 		}
 	}
-	for _, n := range d.networks {
-		if detail := d.shutInLocked(n); detail != "" {
-			s.Warnings = append(s.Warnings, fmt.Sprintf("network %s has no way outside: %s", n.cfg.Name, detail))
-		}
+	for _, n := range d.segmentsLocked() {
+		s.Warnings = append(s.Warnings, d.networkWarningsLocked(n)...)
 	}
 	return s
+}
+
+// networkWarningsLocked says what a network lacks.
+func (d *Daemon) networkWarningsLocked(n *network) []string {
+	var list []string
+	if n.gateway != nil {
+		if text := n.gateway.troubles(); text != "" {
+			list = append(list, fmt.Sprintf("network %s: %s", n.cfg.Name, text))
+		}
+	}
+	if detail := d.shutInLocked(n); detail != "" && !n.isSegment() {
+		return append(list, fmt.Sprintf("network %s has no way outside: %s", n.cfg.Name, detail))
+	}
+	for _, u := range n.uplinks {
+		if state, detail := u.wireStatus(); state == stateWaiting || state == stateError {
+			list = append(list, fmt.Sprintf("uplink %s: %s", u.name, strings.TrimPrefix(detail, u.name+": ")))
+		}
+	}
+	return list
 }
 
 // shutInLocked says why nothing of a network reaches the outside that should; "" if

@@ -169,7 +169,7 @@ func (d *Daemon) leaveGatewaysLocked() error {
 const gatewaySuffix = ":gateway"
 
 func (g *gateway) member(n *network) member {
-	m := member{name: n.cfg.Name + gatewaySuffix, device: g.device, key: g.device, kind: "gateway", net: n, mtu: n.cfg.MTU}
+	m := member{name: n.cfg.Name + gatewaySuffix, device: g.device, key: g.device, kind: kindGateway, net: n, mtu: n.cfg.MTU}
 	if g.att == nil {
 		m.state, m.detail = faultState(g.fault)
 		return m

@@ -2,12 +2,14 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
 
 	"weft/internal/control/api"
 	"weft/route/rtnl"
+	"weft/tap"
 )
 
 // home is a host with an address on one NIC, which its default route leads to.
@@ -140,5 +142,89 @@ func TestGatewayDeviceNamesFitAndDiffer(t *testing.T) {
 	}
 	if m := gatewayMAC("default"); m == 0 || m.IsGroup() || m != gatewayMAC("default") || m == gatewayMAC(long) {
 		t.Errorf("MAC %s of default, %s of the other", m, gatewayMAC(long))
+	}
+}
+
+// Part of the segment's own subnet may be behind weft, which answers for it there.
+func TestProxiedSubnetIsPartOfTheSegment(t *testing.T) {
+	k := newMemKernel(t, "eth0")
+	d := start(t, k, "")
+	d.hostChanged(home("eth0", 1, "192.0.2.2/24"))
+	for subnet, refused := range map[string]bool{
+		"[192.0.2.129/26], proxy: true":  false,
+		"[192.0.2.129/26], proxy: false": true,
+		"[192.0.2.61/26], proxy: true":   true, // the host's own address is in it
+		"[192.0.2.1/24], proxy: true":    true, // it is the whole segment
+	} {
+		doc := fmt.Sprintf("{networks: [{name: dmz, mode: routed, subnets: %s}]}", subnet)
+		_, err := d.Apply(api.Apply{Document: doc, Runtime: true})
+		if got := errors.Is(err, errOverlap); got != refused || err != nil && !refused {
+			t.Errorf("%s: %v, want refused: %t", subnet, err, refused)
+		}
+	}
+}
+
+// findings returns what the doctor says beyond that all is well.
+func findings(d *Daemon) []string {
+	var list []string
+	for _, f := range d.Doctor() {
+		if f.Severity != sevOK && f.Subject != "host" {
+			list = append(list, f.Subject+": "+f.Text)
+		}
+	}
+	return list
+}
+
+func TestDoctorMissesAnUplinkOfNAT(t *testing.T) {
+	k := newMemKernel(t, "eth0")
+	d := start(t, k, `{networks: [{name: default, uplinks: [eth0, eth9]}]}`)
+	d.hostChanged(home("eth0", 1, "192.0.2.2/24"))
+	want(t, "doctor", findings(d), []string{fmt.Sprintf("uplink eth9: eth9: %v", tap.ErrNoDevice)})
+	want(t, "status", d.Status().Warnings, []string{fmt.Sprintf("uplink eth9: %v", tap.ErrNoDevice)})
+}
+
+func TestDoctorMissesADefaultRouteForIPv4(t *testing.T) {
+	d := start(t, newMemKernel(t, "eth0"), natted)
+	h := home("eth0", 1, "192.0.2.2/24")
+	d.hostChanged(h)
+	want(t, "for IPv4 alone", findings(d), nil)
+	h.Routes[1].Prefix = netip.MustParsePrefix("::/0")
+	d.hostChanged(h)
+	if got := findings(d); len(got) != 1 || !strings.Contains(got[0], "no default route for IPv4") {
+		t.Errorf("for IPv6 alone: %q", got)
+	}
+}
+
+func TestGatewayIsNoPortOfTheDocument(t *testing.T) {
+	d := start(t, newMemKernel(t, "veth1"), `{networks: [{name: default}], ports: [{name: ct1, type: device, device: veth1}]}`)
+	if s := d.Status(); s.Ports != 1 || s.PortsUp != 1 {
+		t.Errorf("%d ports, %d up, want the one of the document", s.Ports, s.PortsUp)
+	}
+}
+
+// Where the host goes and guests do not is listed too: it is why their packets are lost.
+func TestRoutesThatGuestsMayNotTake(t *testing.T) {
+	d := start(t, newMemKernel(t, "eth0", "wg0"), natted)
+	h := home("eth0", 1, "192.0.2.2/24")
+	h.Routes = append(h.Routes,
+		rtnl.Route{Prefix: netip.MustParsePrefix("10.0.0.0/8"), Link: 2, Name: "wg0"},
+		rtnl.Route{Prefix: netip.MustParsePrefix("10.66.0.0/16"), Kind: rtnl.Blackhole},
+		rtnl.Route{Prefix: netip.MustParsePrefix("192.168.150.0/24"), Link: 3, Name: "wf-g-default"})
+	d.hostChanged(h)
+	routes, err := d.Routes("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range routes {
+		got = append(got, r.To.String()+" "+r.Origin)
+	}
+	want(t, "routes", got, []string{
+		"192.168.150.0/24 connected", "fd5a:150::/64 connected", "192.0.2.0/24 host", "0.0.0.0/0 host",
+		"10.0.0.0/8 no-uplink", "10.66.0.0/16 blackhole",
+	})
+	n := d.Networks()[0]
+	if got := fmt.Sprint(n.External); got != "[192.0.2.2]" {
+		t.Errorf("external addresses %s, want the host's", got)
 	}
 }

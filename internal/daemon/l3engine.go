@@ -136,16 +136,26 @@ func (d *Daemon) Routes(network string) ([]api.Route, error) {
 		}
 	}
 	ways := d.waysLocked()
-	if network != "" {
-		ways = d.layer3.ways(d.networks[network].cfg)
+	if n := d.networks[network]; n != nil && !auto(n.cfg) {
+		ways = d.layer3.ways(n.cfg)
 	}
 	for _, r := range d.layer3.host.Routes {
-		if !slices.Contains(ways, r.Name) || r.Kind != rtnl.Unicast {
-			continue
+		if !ours(r.Name) {
+			list = append(list, api.Route{To: r.Prefix, Via: r.Gateway, Device: r.Name, Origin: origin(r, ways), Metric: r.Metric})
 		}
-		list = append(list, api.Route{To: r.Prefix, Via: r.Gateway, Device: r.Name, Origin: "host", Metric: r.Metric})
 	}
 	return list, nil
+}
+
+// origin says of a route of the host whether guests' packets take it.
+func origin(r rtnl.Route, ways []string) string {
+	switch {
+	case r.Kind != rtnl.Unicast:
+		return r.Kind.String()
+	case !slices.Contains(ways, r.Name):
+		return "no-uplink"
+	}
+	return "host"
 }
 
 // gatewayAnswerLocked fills in what a network with a gateway has beyond others.
@@ -167,10 +177,14 @@ func (d *Daemon) gatewayAnswerLocked(a *api.Network, n *network) {
 	for _, f := range n.cfg.Forwards {
 		a.Forwards = append(a.Forwards, d.layer3.forwardAnswer(n.cfg, f))
 	}
+	a.External = n.cfg.NAT.Addresses
 	for _, nic := range d.layer3.ways(n.cfg) {
 		u := d.uplinkLocked(nic)
 		if u == nil {
 			continue
+		}
+		if n.cfg.Mode == config.ModeNAT && len(n.cfg.NAT.Addresses) == 0 {
+			a.External = append(a.External, d.layer3.sources(u.link.Index)...)
 		}
 		state, detail := u.wireStatus()
 		a.Uplinks = append(a.Uplinks, uplinkAnswer(nic, state, detail))

@@ -135,19 +135,25 @@ func (l *layer3) ways(c config.Network) []string {
 		return c.Uplinks
 	}
 	var nics []string
-	for _, family := range []int{32, 128} {
-		best := rtnl.Route{Metric: -1}
-		for _, r := range l.host.Routes {
-			def := r.Prefix.Bits() == 0 && r.Prefix.Addr().BitLen() == family && r.Kind == rtnl.Unicast
-			if def && !ours(r.Name) && (best.Metric < 0 || r.Metric < best.Metric) {
-				best = r
-			}
-		}
-		if best.Metric >= 0 && !slices.Contains(nics, best.Name) {
-			nics = append(nics, best.Name)
+	for _, is4 := range []bool{true, false} {
+		if nic := l.defaultNIC(is4); nic != "" && !slices.Contains(nics, nic) {
+			nics = append(nics, nic)
 		}
 	}
 	return nics
+}
+
+// defaultNIC returns the NIC of the host's best default route for IPv4 or IPv6; "": there
+// is none.
+func (l *layer3) defaultNIC(is4 bool) string {
+	best := rtnl.Route{Metric: -1}
+	for _, r := range l.host.Routes {
+		def := r.Prefix.Bits() == 0 && r.Prefix.Addr().Is4() == is4 && r.Kind == rtnl.Unicast
+		if def && !ours(r.Name) && (best.Metric < 0 || r.Metric < best.Metric) {
+			best = r
+		}
+	}
+	return best.Name
 }
 
 // waysLocked returns the NICs of all networks with a gateway that is up, each once.

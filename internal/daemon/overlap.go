@@ -19,7 +19,7 @@ func (l *layer3) overlap(c config.Network) error {
 	for _, s := range c.Subnets {
 		s = s.Masked()
 		for _, a := range l.host.Addresses {
-			if !ours(a.Name) && s.Overlaps(a.Prefix) {
+			if !ours(a.Name) && s.Overlaps(a.Prefix) && !partOf(c, s, a.Prefix) {
 				return overlapError(c.Name, s, a.Prefix.String(), a.Name)
 			}
 		}
@@ -30,6 +30,12 @@ func (l *layer3) overlap(c config.Network) error {
 		}
 	}
 	return nil
+}
+
+// partOf reports whether s is a part of the segment that the host's address stands on, and
+// weft answers there for those behind it: the longer prefix says who is where.
+func partOf(c config.Network, s, address netip.Prefix) bool {
+	return c.Proxy && s.Bits() > address.Bits() && !s.Contains(address.Addr())
 }
 
 func overlapError(network string, s netip.Prefix, what, device string) error {

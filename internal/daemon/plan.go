@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"weft/config"
+	"weft/frame"
 )
 
 // A Kind is what an Action does.
@@ -214,7 +215,7 @@ func (a Action) String() string {
 	case RaiseGateway:
 		return fmt.Sprintf("add the gateway of network %s: %s", a.Network.Name, list(a.Network.Subnets))
 	case SetForwards:
-		return "change forwards: " + forwardChanges(a.OldForwards, a.Forwards)
+		return "change the host's ports that are forwarded: " + forwardChanges(a.OldForwards, a.Forwards)
 	case UpdatePort:
 		return fmt.Sprintf("change port %s: %s", a.Port.Name, portChanges(a.OldPort, a.Port))
 	case AttachPort:
@@ -228,13 +229,13 @@ func (a Action) String() string {
 func networkChanges(o, n config.Network) string {
 	var c changes
 	c.note("mode", o.Mode, n.Mode)
-	c.note("uplinks", strings.Join(o.Uplinks, ","), strings.Join(n.Uplinks, ","))
+	c.note("uplinks", list(o.Uplinks), list(n.Uplinks))
 	c.note("mtu", o.MTU, n.MTU)
 	c.note("ageing", o.Ageing, n.Ageing)
 	c.note("stations", o.Stations, n.Stations)
 	c.note("subnets", list(o.Subnets), list(n.Subnets))
-	c.note("routes", list(o.Routes), list(n.Routes))
-	c.note("reach", strings.Join(o.Reach, ","), strings.Join(n.Reach, ","))
+	c.note("routes", routeTexts(o.Routes), routeTexts(n.Routes))
+	c.note("reach", list(o.Reach), list(n.Reach))
 	c.note("proxy", o.Proxy, n.Proxy)
 	c.touch("dhcp", o.DHCP, n.DHCP)
 	c.touch("dns", o.DNS, n.DNS)
@@ -245,7 +246,19 @@ func networkChanges(o, n config.Network) string {
 
 // list writes values as the document does.
 func list[T any](values []T) string {
-	return strings.ReplaceAll(strings.Trim(fmt.Sprint(values), "[]"), " ", ",")
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = fmt.Sprint(v)
+	}
+	return strings.Join(texts, ", ")
+}
+
+func routeTexts(routes []config.Route) string {
+	texts := make([]string, len(routes))
+	for i, r := range routes {
+		texts[i] = fmt.Sprintf("%v via %v", r.To, r.Via)
+	}
+	return list(texts)
 }
 
 func forwardChanges(o, n []config.Forward) string {
@@ -269,10 +282,17 @@ func portChanges(o, n config.Port) string {
 	var c changes
 	c.note("owner", o.Owner, n.Owner)
 	c.note("group", o.Group, n.Group)
-	c.note("mac", o.MAC, n.MAC)
-	c.note("addresses", fmt.Sprint(o.Addresses), fmt.Sprint(n.Addresses))
+	c.note("mac", macText(o.MAC), macText(n.MAC))
+	c.note("addresses", list(o.Addresses), list(n.Addresses))
 	c.note("stations", o.Stations, n.Stations)
 	return c.String()
+}
+
+func macText(m frame.MAC) string {
+	if m == 0 {
+		return ""
+	}
+	return m.String()
 }
 
 // changes lists settings as "mtu 1500 → 9000, …".
@@ -280,8 +300,15 @@ type changes []string
 
 func (c *changes) note(key string, o, n any) {
 	if o != n {
-		*c = append(*c, fmt.Sprintf("%s %v → %v", key, o, n))
+		*c = append(*c, fmt.Sprintf("%s %v → %v", key, orNone(o), orNone(n)))
 	}
+}
+
+func orNone(v any) any {
+	if v == "" {
+		return "none"
+	}
+	return v
 }
 
 // touch notes a setting of many parts, if any of them differs.

@@ -62,19 +62,19 @@ func TestPlanNamesWhatDiffersAndNothingElse(t *testing.T) {
 		{
 			"settings change in place",
 			lan, strings.Replace(lan, "172.16.9.1/24", "172.16.9.2/24", 1),
-			[]string{"change port mgmt: addresses [172.16.9.1/24] → [172.16.9.2/24]"},
+			[]string{"change port mgmt: addresses 172.16.9.1/24 → 172.16.9.2/24"},
 		},
 		{
 			"an uplink is added behind the other",
 			lan, strings.Replace(lan, "[eth0]", "[eth0, eth1]", 1),
-			[]string{"change network lan: uplinks eth0 → eth0,eth1", "attach uplink eth1 to network lan"},
+			[]string{"change network lan: uplinks eth0 → eth0, eth1", "attach uplink eth1 to network lan"},
 		},
 		{
 			"an uplink moves to another network",
 			lan, strings.Replace(strings.Replace(lan, "mode: bridged, uplinks: [eth0]", "mode: isolated", 1), "{name: lab, mode: isolated}", "{name: lab, mode: bridged, uplinks: [eth0]}", 1),
 			[]string{
-				"detach uplink eth0 from network lan", "change network lan: mode bridged → isolated, uplinks eth0 → ",
-				"change network lab: mode isolated → bridged, uplinks  → eth0", "attach uplink eth0 to network lab",
+				"detach uplink eth0 from network lan", "change network lan: mode bridged → isolated, uplinks eth0 → none",
+				"change network lab: mode isolated → bridged, uplinks none → eth0", "attach uplink eth0 to network lab",
 			},
 		},
 		{

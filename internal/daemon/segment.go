@@ -11,6 +11,9 @@ import (
 // A NIC that networks with a gateway go by, and that no bridged network has, is a
 // segment of its own: a network with no ports but the NIC's two sides.
 
+// isSegment reports whether n is a NIC's segment, and no network of the document.
+func (n *network) isSegment() bool { return n.cfg.Mode == "" }
+
 // segmentsLocked returns all that frames are relayed in: networks in the document's
 // order, then the segments of NICs.
 func (d *Daemon) segmentsLocked() []*network {
@@ -57,6 +60,14 @@ func (d *Daemon) openSegmentLocked(name string) error {
 	n.uplinks = []*nic{u}
 	d.retried(d.attachUplinkLocked(u), name)
 	return nil
+}
+
+// place says for people which network a NIC is in.
+func (u *nic) place() string {
+	if u.bridged() {
+		return "network " + u.net.cfg.Name
+	}
+	return "use by networks with a gateway"
 }
 
 // maxSegmentMTU is no bound: that of the NIC holds.

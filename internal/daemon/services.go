@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -121,18 +122,24 @@ func (d *Daemon) served(n *network) service.Settings {
 	return s
 }
 
+// troubles says what the gateway should serve and does not; "": nothing.
+func (s services) troubles() string {
+	if s.server == nil || s.server.Trouble() == nil {
+		return ""
+	}
+	return "guests get no names: " + strings.ReplaceAll(s.server.Trouble().Error(), "\n", "; ")
+}
+
 // report tells the operator of what happened to a service. Guests cause most of it, at
 // will, so that is for who looks for it.
 func (d *Daemon) report(network string, e service.Event) {
-	fields := []zap.Field{
-		zap.String(keyNetwork, network), zap.String(keyPort, e.Port), zap.Stringer(keyMAC, e.MAC),
-		zap.Stringers(keyAddresses, e.Addresses), zap.String(keyNote, e.Note), zap.Error(e.Err),
-	}
 	if e.Port == "" && e.Err != nil {
-		d.log.Warn(e.What, fields...)
+		d.log.Warn(e.What+" has a trouble", zap.String(keyNetwork, network), zap.Error(e.Err))
 		return
 	}
-	d.log.Debug(e.What, fields...)
+	d.log.Debug(e.What,
+		zap.String(keyNetwork, network), zap.String(keyPort, e.Port), zap.Stringer(keyMAC, e.MAC),
+		zap.Stringers(keyAddresses, e.Addresses), zap.String(keyNote, e.Note), zap.Error(e.Err))
 }
 
 // usedByOther reports whether the router knows the address as another station's.

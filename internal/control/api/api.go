@@ -23,6 +23,7 @@ type Status struct {
 	Ports      int       `json:"ports"`
 	PortsUp    int       `json:"ports_up"`
 	Stations   int       `json:"stations"`
+	Sessions   int       `json:"sessions"`           // of NAT
 	Warnings   []string  `json:"warnings,omitempty"` // what keeps something from working, one line each
 }
 
@@ -38,10 +39,11 @@ type Network struct {
 	Uplinks  []Uplink `json:"uplinks,omitempty"`
 
 	// Of networks with a gateway (nat, routed) only.
-	Subnets    []netip.Prefix `json:"subnets,omitempty"` // the gateway's addresses, with prefix length
-	Gateway    string         `json:"gateway,omitempty"` // the host's device that has them
-	DHCP       string         `json:"dhcp,omitempty"`    // range of IPv4 addresses, "ipv6" if there are none; empty: no DHCP
-	Domain     string         `json:"domain,omitempty"`  // of the guests' names; empty: no DNS
+	Subnets    []netip.Prefix `json:"subnets,omitempty"`  // the gateway's addresses, with prefix length
+	Gateway    string         `json:"gateway,omitempty"`  // the host's device that has them
+	DHCP       string         `json:"dhcp,omitempty"`     // range of IPv4 addresses, "ipv6" if there are none; empty: no DHCP
+	Domain     string         `json:"domain,omitempty"`   // of the guests' names; empty: no DNS
+	External   []netip.Addr   `json:"external,omitempty"` // that guests behind NAT have outside
 	Forwards   []Forward      `json:"forwards,omitempty"`
 	RouteHints []string       `json:"route_hints,omitempty"` // what routers outside need to reach the network: "ip route add 10.20.0.0/24 via 192.0.2.5"
 }

@@ -43,12 +43,12 @@ type Lease struct {
 }
 
 // Route answers GET /v1/routes[?network=NAME] (a list): the ways that weft sends the
-// packets of guests.
+// packets of guests, and those of the host that it does not.
 type Route struct {
 	Network string       `json:"network,omitempty"` // that it leads into; empty: outside
 	To      netip.Prefix `json:"to"`
-	Via     netip.Addr   `json:"via,omitzero"` // next hop; none: on the link
-	Device  string       `json:"device"`       // gateway's device or uplink
-	Origin  string       `json:"origin"`       // connected, static (of the document), host
+	Via     netip.Addr   `json:"via,omitzero"`     // next hop; none: on the link
+	Device  string       `json:"device,omitempty"` // gateway's device or uplink
+	Origin  string       `json:"origin"`           // connected, static (of the document), host; no-uplink: the host's too, but guests' packets are dropped, as the device is no uplink of theirs; blackhole, unreachable, prohibit likewise
 	Metric  int          `json:"metric"`
 }

@@ -18,6 +18,7 @@ func (e *Engine) addGateways() {
 			Uplinks: []api.Uplink{{Device: "eth2", State: "active"}},
 			Subnets: []netip.Prefix{netip.MustParsePrefix("192.168.150.1/24"), netip.MustParsePrefix("fd5a:150::1/64")},
 			Gateway: "wf-g-default", DHCP: "192.168.150.100-192.168.150.250", Domain: "vm.internal",
+			External: []netip.Addr{addr("192.0.2.5"), addr("2001:db8::5")},
 			Forwards: []api.Forward{
 				{Protocol: "tcp", Port: "2222", To: endpoint("192.168.150.10:22")},
 				{Protocol: "udp", Port: "8000-8010", To: endpoint("192.168.150.10:8000"), Address: addr("203.0.113.7"), Detail: "port 8003 is in use by another program"},
@@ -45,6 +46,8 @@ func (e *Engine) addGateways() {
 		{Network: "default", To: netip.MustParsePrefix("10.7.0.0/16"), Via: addr("192.168.150.5"), Device: "wf-g-default", Origin: "static"},
 		{Network: "dmz", To: netip.MustParsePrefix("10.20.0.0/24"), Device: "wf-g-dmz", Origin: "connected"},
 		{To: netip.MustParsePrefix("0.0.0.0/0"), Via: addr("192.0.2.1"), Device: "eth2", Origin: "host", Metric: 100},
+		{To: netip.MustParsePrefix("10.0.0.0/8"), Device: "wg0", Origin: "no-uplink", Metric: 50},
+		{To: netip.MustParsePrefix("10.66.0.0/16"), Origin: "blackhole"},
 	}
 }
 
