@@ -21,13 +21,16 @@ type Session struct {
 
 // Sessions yields the sessions, as they are while it goes on. The table is not locked
 // meanwhile.
-func (t *Table) Sessions(yield func(Session) bool) {
-	some := make([]Session, 0, visits)
+func (t *Table) Sessions(yield func(Session) bool) { each(t, t.describe, yield) }
+
+// each yields what of says about each session.
+func each[T any](t *Table, of func(*session) T, yield func(T) bool) {
+	some := make([]T, 0, visits)
 	for i := uint32(1); ; {
 		some = some[:0]
 		t.mu.Lock()
 		next, _ := t.sweep(i, func(s *session) bool {
-			some = append(some, t.describe(s))
+			some = append(some, of(s))
 			return false
 		})
 		done := next > t.sessions.made

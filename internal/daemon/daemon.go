@@ -111,8 +111,11 @@ func (d *Daemon) start() error {
 	if err != nil {
 		d.log.Warn("removing what an earlier start left failed in part", zap.Error(err))
 	}
-	_, err = d.applyLocked(next, true)
-	return err
+	if _, err = d.applyLocked(next, true); err != nil {
+		return err
+	}
+	d.warn(d.restoreSessionsLocked(), "taking over NAT sessions failed in part", "host")
+	return nil
 }
 
 // uses reports whether c has that use for the device.
@@ -154,7 +157,7 @@ func (d *Daemon) Remove() error {
 func (d *Daemon) Leave() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	err := errors.Join(d.sw.Close(), d.layer3.forwards.Close())
+	err := errors.Join(d.sw.Close(), d.layer3.forwards.Close(), d.saveSessionsLocked())
 	for _, p := range d.ports {
 		if p.att != nil {
 			err = errors.Join(err, p.att.Release())

@@ -1,0 +1,88 @@
+package nat
+
+import (
+	"time"
+
+	"weft/frame"
+)
+
+// A Saved is a session on its way to the table of a later process.
+type Saved struct {
+	Session           // Expires: from now on
+	Windows [4]uint32 // of TCP: what inside, then outside, said last that it takes
+	Scales  uint8     // of TCP
+}
+
+// Save yields the sessions that Restore makes again, as Sessions does.
+func (t *Table) Save(now time.Duration, yield func(Saved) bool) {
+	each(t, func(s *session) Saved {
+		d := Saved{Session: t.describe(s), Scales: s.scales}
+		d.Expires -= now
+		for i, w := range s.windows {
+			d.Windows[2*i], d.Windows[2*i+1] = w.ack, w.edge
+		}
+		return d
+	}, yield)
+}
+
+// Restore makes a session as it was saved. It returns false if that no longer fits: what
+// it needs is not configured any more, or is somebody else's by now.
+func (t *Table) Restore(now time.Duration, d Saved) bool {
+	p, ok := protoOf(d.Protocol)
+	if !ok || d.State == 0 || d.State >= states || d.State.proto() != p || !d.Inside.IsValid() || !d.External.IsValid() || !d.Remote.IsValid() {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	internal := endpoint{addressOf(d.Inside.Addr()), d.Inside.Port()}
+	remote := endpoint{addressOf(d.Remote.Addr()), d.Remote.Port()}
+	i, port := t.findExternal(addressOf(d.External.Addr())), d.External.Port()
+	r := t.realm(d.Realm)
+	if r == nil || i == 0 || !t.externals[i].configured || t.mayOpen(d.Port, r.quota) != 0 {
+		return false
+	}
+	if t.sessionOutward(d.Realm, t.externals[i].pool, &flow{p, internal, remote}) != nil {
+		return false
+	}
+	m := t.mappingAgain(d.Realm, p, internal, i, port)
+	if m == 0 {
+		return false
+	}
+	s := t.open(m, remote, &packet{buf: &frame.Buf{In: d.Port}}, inside)
+	s.state, s.scales = d.State, d.Scales
+	s.windows = [2]window{{d.Windows[0], d.Windows[1]}, {d.Windows[2], d.Windows[3]}}
+	s.deadline = ticksUp(now + d.Expires)
+	return true
+}
+
+// mappingAgain finds or makes the mapping of an internal endpoint to a certain external
+// one. It returns 0 if that is not to be had.
+func (t *Table) mappingAgain(r Realm, p proto, internal endpoint, i, port uint16) uint32 {
+	e := t.externals[i]
+	if m := t.mappingAt(i, p, port); m != 0 {
+		mp := t.mappings.at(m)
+		if h := t.hosts.at(mp.host); h.realm == r && h.address == internal.address && mp.internalPort == internal.port {
+			return m
+		}
+		return 0
+	}
+	mp := mapping{internalPort: internal.port, external: i, externalPort: port, proto: p}
+	fw, to := t.forwardAt(i, p, port)
+	switch {
+	case fw != nil && (fw.realm != r || to != internal):
+		return 0
+	case fw != nil:
+		mp.flags = forwarding
+	case e.used[p].has(port) || !t.grab(e, p, port):
+		return 0
+	case t.claims(e):
+		mp.flags = claimed
+	}
+	if mp.host = t.findHost(r, e.pool, internal.address); mp.host == 0 {
+		mp.host = t.addHost(r, e.pool, internal.address)
+	}
+	if h := t.hosts.at(mp.host); fw == nil && h.external == 0 {
+		h.external = i
+	}
+	return t.addMapping(mp)
+}

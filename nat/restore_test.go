@@ -1,0 +1,115 @@
+package nat
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"weft/frame"
+)
+
+// moved returns the rig's successor, another process's table, and how many sessions it
+// did not take.
+func (r *rig) moved(s Settings) (next *rig, lost int) {
+	r.t.Helper()
+	next = newRig(r.t, s)
+	next.now = time.Hour // another clock
+	for d := range func(yield func(Saved) bool) { r.tab.Save(r.now, yield) } {
+		if !next.tab.Restore(next.now, d) {
+			lost++
+		}
+	}
+	return next, lost
+}
+
+func TestRestoredSessionsGoOn(t *testing.T) {
+	forTransports(t, func(t *testing.T, f family, build func(src, dst netip.AddrPort) []byte) {
+		s := settings(shared)
+		r := newRig(t, s)
+		out := r.mustOut(build(at(f.guest, 40000), at(f.remote, 80))) // a port that is not kept
+		external := sourceEnd(out)
+		r.mustIn(build(at(f.remote, 80), external))
+		next, lost := r.moved(s)
+		if lost != 0 {
+			t.Fatalf("%d sessions lost", lost)
+		}
+		next.wantSessions(1)
+		if got, want := next.state(), r.state(); got != want {
+			t.Errorf("state %s, want %s", got, want)
+		}
+		wantEnds(t, next.mustIn(build(at(f.remote, 80), external)), at(f.remote, 80), at(f.guest, 40000))
+		wantEnds(t, next.mustOut(build(at(f.guest, 40000), at(f.remote, 80))), external, at(f.remote, 80))
+		again := next.mustOut(build(at(f.guest, 40000), at(f.other, 80)))
+		if sourceEnd(again) != external {
+			t.Errorf("the mapping is %v now, and was %v", sourceEnd(again), external)
+		}
+		next.pass(24 * time.Hour)
+		next.wantSessions(0)
+	})
+}
+
+// An established TCP session keeps its windows: a reset that is out of them is still not
+// believed.
+func TestRestoredTCPKeepsItsWindows(t *testing.T) {
+	f := families[0]
+	r := newRig(t, settings())
+	guest, remote, external := at(f.guest, 50000), at(f.remote, 80), at(f.external, 50000)
+	r.mustOut(tcpFrame(guest, remote, seg{flags: syn, seq: 100}))
+	r.mustIn(tcpFrame(remote, external, seg{flags: syn | ack, seq: 500, ack: 101}))
+	r.mustOut(tcpFrame(guest, remote, seg{flags: ack, seq: 101, ack: 501}))
+	next, lost := r.moved(settings())
+	if lost != 0 || next.state() != "established" {
+		t.Fatalf("%d lost, state %s", lost, next.state())
+	}
+	next.mustIn(tcpFrame(remote, external, seg{flags: frame.TCPRst, seq: 1 << 30}))
+	if next.state() != "established" {
+		t.Errorf("state %s after a forged reset", next.state())
+	}
+	next.mustIn(tcpFrame(remote, external, seg{flags: frame.TCPRst, seq: 501}))
+	if next.state() != "reset" {
+		t.Errorf("state %s after the reset", next.state())
+	}
+}
+
+func TestRestoreRefusesWhatNoLongerFits(t *testing.T) {
+	f := families[0]
+	s := settings(shared)
+	r := newRig(t, s)
+	guest, other, remote := at(f.guest, 50000), at(f.other, 50000), at(f.remote, 80)
+	r.mustOut(udpFrame(guest, remote, 30))
+	var saved Saved
+	r.tab.Save(r.now, func(d Saved) bool { saved = d; return true })
+	for name, c := range map[string]struct {
+		settings Settings
+		before   func(r *rig)
+		edit     func(d *Saved)
+	}{
+		"no such realm":                {Settings{Pools: s.Pools}, nil, nil},
+		"no such address":              {Settings{Realms: s.Realms}, nil, nil},
+		"the port is another's by now": {s, func(r *rig) { r.mustOut(udpFrame(other, remote, 30)) }, nil},
+		"the session is there":         {s, func(r *rig) { r.mustOut(udpFrame(guest, remote, 30)) }, nil},
+		"the host has the port":        {s, func(r *rig) { r.host.refuse = func(netip.AddrPort) bool { return true } }, nil},
+		"the port is forwarded by now": {settings(shared, forwards(Forward{Protocol: frame.ProtocolUDP, Pool: 1, First: 50000, Last: 50000, To: other})), nil, nil},
+		"a state of another protocol":  {s, nil, func(d *Saved) { d.State = established }},
+		"no state":                     {s, nil, func(d *Saved) { d.State = states }},
+		"a protocol without sessions":  {s, nil, func(d *Saved) { d.Protocol = frame.ProtocolSCTP }},
+		"no address":                   {s, nil, func(d *Saved) { d.Inside = netip.AddrPort{} }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			next := newRig(t, c.settings)
+			if c.before != nil {
+				c.before(next)
+			}
+			d, before := saved, next.tab.Counters()
+			if c.edit != nil {
+				c.edit(&d)
+			}
+			if next.tab.Restore(0, d) {
+				t.Error("restored")
+			}
+			if after := next.tab.Counters(); after != before {
+				t.Errorf("counters %+v, were %+v", after, before)
+			}
+		})
+	}
+}
