@@ -38,6 +38,9 @@ func (t *Table) Restore(now time.Duration, d Saved) bool {
 	remote := endpoint{addressOf(d.Remote.Addr()), d.Remote.Port()}
 	i, port := t.findExternal(addressOf(d.External.Addr())), d.External.Port()
 	r := t.realm(d.Realm)
+	if internal.is4() != remote.is4() || internal.is4() != d.External.Addr().Unmap().Is4() {
+		return false
+	}
 	if r == nil || i == 0 || !t.externals[i].configured || t.mayOpen(d.Port, r.quota) != 0 {
 		return false
 	}
@@ -51,7 +54,9 @@ func (t *Table) Restore(now time.Duration, d Saved) bool {
 	s := t.open(m, remote, &packet{buf: &frame.Buf{In: d.Port}}, inside)
 	s.state, s.scales = d.State, d.Scales
 	s.windows = [2]window{{d.Windows[0], d.Windows[1]}, {d.Windows[2], d.Windows[3]}}
-	s.deadline = ticksUp(now + d.Expires)
+	// What was over already, and not yet swept, ends with the next sweep; nothing lives
+	// longer than it would with a packet now.
+	s.deadline = ticksUp(now) + min(ticksUp(max(d.Expires, 0)), r.idle[s.state])
 	return true
 }
 

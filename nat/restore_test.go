@@ -113,3 +113,48 @@ func TestRestoreRefusesWhatNoLongerFits(t *testing.T) {
 		})
 	}
 }
+
+// What was over when it was saved does not live for ever, nor what says so longer than
+// it may.
+func TestRestoredSessionsEndInTime(t *testing.T) {
+	f := families[0]
+	r := newRig(t, settings())
+	r.mustOut(udpFrame(at(f.guest, 5000), at(f.remote, 53), 1))
+	for _, expires := range []time.Duration{-time.Hour, -time.Nanosecond, 0, 5 * time.Minute, 1000 * time.Hour} {
+		r.tab.Save(0, func(d Saved) bool {
+			next := newRig(t, settings())
+			d.Expires = expires
+			if !next.tab.Restore(0, d) {
+				t.Fatal("not restored")
+			}
+			if expires > 0 {
+				next.pass(5*time.Minute - tick)
+				next.wantSessions(1)
+			}
+			next.pass(2 * tick)
+			next.wantSessions(0)
+			return true
+		})
+	}
+}
+
+// An endpoint of the other IP version cannot have been saved.
+func TestRestoreRefusesMixedVersions(t *testing.T) {
+	v4, v6 := families[0], families[1]
+	r := newRig(t, settings())
+	r.mustOut(udpFrame(at(v4.guest, 5000), at(v4.remote, 53), 1))
+	r.tab.Save(0, func(d Saved) bool {
+		for _, edit := range []func(*Saved){
+			func(d *Saved) { d.Inside = at(v6.guest, 5000) },
+			func(d *Saved) { d.Remote = at(v6.remote, 53) },
+			func(d *Saved) { d.External = at(v6.external, 5000) },
+		} {
+			d := d
+			edit(&d)
+			if newRig(t, settings()).tab.Restore(0, d) {
+				t.Errorf("restored %+v", d)
+			}
+		}
+		return true
+	})
+}
