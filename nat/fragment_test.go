@@ -3,7 +3,6 @@ package nat
 import (
 	"bytes"
 	"encoding/binary"
-	"net/netip"
 	"slices"
 	"testing"
 	"time"
