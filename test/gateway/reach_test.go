@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -109,8 +110,9 @@ ports:
 }
 
 // A daemon that is killed takes nothing from the host, not one packet, and from its guests
-// only what lies between its end and its start. The capabilities that the systemd unit
-// leaves it suffice.
+// only what lies between its end and its start. Connections through NAT go on after a
+// restart, and after a crash if they have kept their port outside. The capabilities that
+// the systemd unit leaves weftd suffice.
 func TestKillAndRestart(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
@@ -119,10 +121,12 @@ func TestKillAndRestart(t *testing.T) {
 	w.Start()
 	a, b := s.containers("ct1", "ct2")
 	for _, end := range []struct {
-		name string
-		call func()
-	}{{"kill -9", w.Kill}, {"systemctl restart", w.Leave}} {
+		name  string
+		call  func()
+		ports []int // whose connections go on
+	}{{"kill -9", w.Kill, []int{50010}}, {"systemctl restart", w.Leave, []int{50020, 40020}}} {
 		t.Log(end.name)
+		conns := s.connections(a, end.ports)
 		leases := addressesOf(w)
 		s.Together(
 			func() { s.LosesNothing(s.hv, lab.Families[0].Server) },
@@ -137,6 +141,11 @@ func TestKillAndRestart(t *testing.T) {
 		if got := addressesOf(w); !slices.Equal(got, leases) {
 			t.Errorf("leases after the start: %v, want %v", got, leases)
 		}
+		for _, c := range conns {
+			if _, err := lab.Exchange(c, "?"); err != nil {
+				t.Errorf("the connection of %v: %v", c.LocalAddr(), err)
+			}
+		}
 	}
 	t.Log("a guest that asks again has what it had")
 	again := a.addr["-4"]
@@ -145,6 +154,25 @@ func TestKillAndRestart(t *testing.T) {
 	if got := s.Holds(a, "eth0", lab.Families[0]); !slices.Equal(got, []string{again}) {
 		t.Errorf("it has %v, want %s", got, again)
 	}
+}
+
+// connections opens some to the server, in both families, from the ports.
+func (s *site) connections(from *container, ports []int) []net.Conn {
+	s.Helper()
+	var all []net.Conn
+	for _, f := range lab.Families {
+		for _, port := range ports {
+			c, err := from.DialFrom("tcp", at(from.addr[f.Version], port), at(f.Server, 7001))
+			if err == nil {
+				_, err = lab.Exchange(c, "?")
+			}
+			if err != nil {
+				s.Fatalf("%v", err)
+			}
+			all = append(all, c)
+		}
+	}
+	return all
 }
 
 // reconnected waits until two guests reach each other, the outside and the host, which

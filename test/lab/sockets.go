@@ -83,9 +83,9 @@ func (n *NS) ListenUDP(addr string) *net.UDPConn {
 	return c.(*net.UDPConn)
 }
 
-// Exchange sends text by a connection and returns what comes back, in a second's time.
+// Exchange sends text by a connection and returns what comes back before long.
 func Exchange(c net.Conn, text string) (string, error) {
-	if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(patience / 4)); err != nil {
 		return "", err
 	}
 	if _, err := c.Write([]byte(text)); err != nil {
