@@ -79,6 +79,12 @@ func (b *bench) throughput(l *lab, s subject) (sample, error) {
 	}, nil
 }
 
+// stream measures the throughput of one stream to guest b.
+func (b *bench) stream(l *lab, s subject, from string) (sample, error) {
+	t, err := b.iperf(l, s, from, 1)
+	return sample{"tcp": t.gbits, "tcp cpu": t.cpu, "others": t.others * 100}, err
+}
+
 // reachable waits until a namespace's guest can ping the address.
 func (l *lab) reachable(space, address string) error {
 	return l.until("ping from "+space+" to "+address, func() bool {

@@ -11,7 +11,8 @@ import (
 	"weft/frame"
 )
 
-// frameOf serializes layers with lengths and checksums filled in.
+// frameOf serializes layers, of a frame or a part of one, with lengths and checksums
+// filled in.
 func (s *site) frameOf(all ...gopacket.SerializableLayer) []byte {
 	s.Helper()
 	b := gopacket.NewSerializeBuffer()

@@ -22,12 +22,7 @@ func (s *site) dhcp(mac frame.MAC, kind layers.DHCPMsgType, wanted, server netip
 			layers.NewDHCPOption(layers.DHCPOptServerID, server.AsSlice()))
 	}
 	return s.datagram(frame.Broadcast, mac, netip.AddrPortFrom(netip.IPv4Unspecified(), 68),
-		netip.AddrPortFrom(netip.AddrFrom4([4]byte{255, 255, 255, 255}), 67), s.serialized(d))
-}
-
-func (s *site) serialized(l gopacket.SerializableLayer) []byte {
-	s.Helper()
-	return s.frameOf(l)
+		netip.AddrPortFrom(netip.AddrFrom4([4]byte{255, 255, 255, 255}), 67), s.frameOf(d))
 }
 
 // offered reads a DHCP offer: which address, by whom, to whom.
@@ -57,7 +52,7 @@ func (h *hostile) dhcpOffer(tag *layers.Dot1Q) []byte {
 		Options: layers.DHCPOptions{layers.NewDHCPOption(layers.DHCPOptMessageType, []byte{byte(layers.DHCPMsgTypeOffer)})},
 	}
 	plain := h.datagram(frame.Broadcast, h.mac, netip.AddrPortFrom(parse(h.a.addr["-4"]), 67),
-		netip.AddrPortFrom(netip.AddrFrom4([4]byte{255, 255, 255, 255}), 68), h.serialized(d))
+		netip.AddrPortFrom(netip.AddrFrom4([4]byte{255, 255, 255, 255}), 68), h.frameOf(d))
 	if tag == nil {
 		return plain
 	}
