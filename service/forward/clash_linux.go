@@ -21,7 +21,7 @@ import (
 type PortError struct {
 	Protocol frame.Protocol
 	At       netip.AddrPort // the address is 0.0.0.0 or :: for all
-	Owner    string         // who has it: "sshd (pid 812)"; "" if nobody, or it cannot be found out
+	Owner    string         // who has it: "sshd (pid 812)"; "" if nobody, or it cannot be found out, as for who lacks CAP_SYS_PTRACE
 	Err      error
 }
 
@@ -30,8 +30,9 @@ func (e *PortError) Error() string {
 	if !errors.Is(e.Err, unix.EADDRINUSE) {
 		return fmt.Sprintf("listen on %s: %v", name, e.Err)
 	}
+	unknown := fmt.Sprintf("a program that ss -lnp 'sport = :%d' names", e.At.Port())
 	return fmt.Sprintf("%s is taken by %s: %v: forward another port, or have it listen elsewhere",
-		name, cmp.Or(e.Owner, "a socket of the host"), unix.EADDRINUSE)
+		name, cmp.Or(e.Owner, unknown), unix.EADDRINUSE)
 }
 
 func (e *PortError) Unwrap() error { return e.Err }
