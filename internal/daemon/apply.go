@@ -111,11 +111,13 @@ func (d *Daemon) doLocked(t *transaction, a Action) error {
 
 func (d *Daemon) doDetachPort(t *transaction, a Action) error {
 	p := d.ports[a.Port.Name]
+	id := p.id
 	att, err := d.unplugLocked(p)
 	if err != nil {
 		return err
 	}
 	delete(d.ports, a.Port.Name)
+	t.onCommit(func() error { d.layer3.table.ForgetPort(id); return nil }) // nobody is left to go on with them
 	t.onRollback(func() error {
 		d.ports[a.Port.Name] = p
 		return errors.Join(att.Release(), d.attachLocked(p))

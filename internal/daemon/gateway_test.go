@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"weft/frame"
+	"weft/frame/frametest"
 	"weft/internal/control/api"
 	"weft/route/rtnl"
 	"weft/tap"
@@ -226,5 +228,27 @@ func TestRoutesThatGuestsMayNotTake(t *testing.T) {
 	n := d.Networks()[0]
 	if got := fmt.Sprint(n.External); got != "[192.0.2.2]" {
 		t.Errorf("external addresses %s, want the host's", got)
+	}
+}
+
+func TestSessionsEndWithTheirPort(t *testing.T) {
+	d := start(t, newMemKernel(t, "eth0", "veth1", "veth2"), `{networks: [{name: default}],
+		ports: [{name: ct1, type: device, device: veth1}, {name: ct2, type: device, device: veth2}]}`)
+	d.hostChanged(home("eth0", 1, "192.0.2.2/24"))
+	l, b := d.layer3, frame.NewBufs(1)[0]
+	for i, port := range []string{"ct1", "ct2"} {
+		from, to := frametest.Station(1), frametest.Station(2)
+		from.Addr, from.Port = netip.MustParseAddr("192.168.150.100"), uint16(40000+i)
+		b.SetBytes(frametest.UDP(from, to, nil))
+		b.Parse()
+		b.In = d.ports[port].id
+		if r := l.table.Outbound(d.sw.Now(), b, l.realm("default"), l.nicPool("eth0")); r != 0 {
+			t.Fatalf("session of %s: %v", port, r)
+		}
+	}
+	apply(t, d, `{networks: [{name: default}], ports: [{name: ct2, type: device, device: veth2}]}`)
+	left, err := d.NATSessions(api.NATFilter{})
+	if err != nil || len(left) != 1 || left[0].Port != "ct2" {
+		t.Errorf("sessions %v, %v, want that of ct2", left, err)
 	}
 }
