@@ -14,8 +14,8 @@ func (n *NS) Snapshot() string {
 	n.lab.Helper()
 	var b strings.Builder
 	for _, part := range []struct{ name, text string }{
-		// Operational state changes by itself; flags and promiscuity do not.
-		{"links", n.Run(`ip -d -o link | sed -E 's/ (state|mode|qdisc) [A-Z]+//g'`)},
+		// Operational state changes by itself, and after a while; other flags and promiscuity do not.
+		{"links", n.Run(`ip -d -o link | sed -E 's/ (state|mode|qdisc) [A-Z]+|NO-CARRIER,|,LOWER_UP//g'`)},
 		{"addresses", n.Run(`ip -o addr | sed -E 's/(valid|preferred)_lft .*//'`)},
 		{"routes", n.Run(`ip -4 route show table all; ip -6 route show table all; ip -4 rule; ip -6 rule`)},
 		{"qdiscs", n.Run(`tc qdisc show`)},
