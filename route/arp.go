@@ -8,16 +8,16 @@ import (
 )
 
 // hearARP reads an ARP packet at an inside interface: who it is from is updated before
-// what it wants is looked at (RFC 826). The host's stack answers it.
+// what it wants is looked at (RFC 826). The host's stack answers it. Layers must be valid.
 func (t *turn) hearARP(b *frame.Buf) {
-	p := frame.ARP(b.Bytes()[frame.EthernetLen:])
+	p := frame.ARP(b.Bytes()[b.Layers.L3:])
 	if t.in.Outside || !p.Valid() {
 		return
 	}
 	t.hear(word{
 		addr: p.SenderIP(), mac: p.SenderMAC(), answers: true, override: true,
 		asks: p.Op() == frame.ARPRequest && t.in.has(p.TargetIP()),
-	}, b.In)
+	}, b)
 }
 
 // has reports whether the address is the interface's own.

@@ -16,6 +16,7 @@ func (t *turn) route(b *frame.Buf) {
 	}
 	switch eth.Type() {
 	case frame.EtherTypeARP:
+		b.Parse()
 		t.hearARP(b)
 	case frame.EtherTypeIPv4, frame.EtherTypeIPv6:
 		b.Parse()
@@ -24,6 +25,10 @@ func (t *turn) route(b *frame.Buf) {
 			return
 		}
 		t.routePacket(b)
+	default:
+		if eth.Type().IsTag() && !t.in.Outside {
+			t.leaveTagged(b)
+		}
 	}
 }
 
@@ -31,7 +36,7 @@ func (t *turn) route(b *frame.Buf) {
 func (t *turn) routePacket(b *frame.Buf) {
 	switch j := t.judge(b); j.verdict {
 	case leave:
-		t.hearNeighbor(b)
+		t.leave(b)
 	case drop:
 		t.refuse(b, j.reason, 0)
 	case forward:

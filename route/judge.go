@@ -28,22 +28,33 @@ type judgement struct {
 func judge(in *iface, s, d *target) judgement {
 	if d != nil {
 		switch d.kind {
-		case linkLocal, multicast:
-			return judgement{leave, 0, d}
 		case martian:
 			return judgement{drop, frame.DropMartian, d}
-		case broadcast:
+		case linkLocal, multicast, broadcast:
 			// RFC 2644: a directed broadcast is not forwarded.
-			if d.iface == nil || d.iface == in {
-				return judgement{leave, 0, d}
+			if d.kind == broadcast && d.iface != nil && d.iface != in || !in.Outside && isForeign(in, s) {
+				return judgement{drop, frame.DropMartian, d}
 			}
-			return judgement{drop, frame.DropMartian, d}
+			return judgement{leave, 0, d}
 		}
 	}
 	if in.Outside {
 		return judgeOutside(s, d)
 	}
 	return judgeInside(in, s, d)
+}
+
+// isForeign reports whether s is the source of no station at an inside interface: the
+// host's answer would leave by another. One that has no address yet has a martian; what
+// else is martian the host's stack refuses.
+func isForeign(in *iface, s *target) bool {
+	switch {
+	case s == nil:
+		return true
+	case s.kind == routed:
+		return s.iface != in
+	}
+	return s.kind != linkLocal && s.kind != martian
 }
 
 // judgeOutside decides on a packet from an uplink. What is not for an address behind

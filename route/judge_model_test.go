@@ -160,6 +160,9 @@ func (w twin) decide(at frame.PortID, src, dst, translated netip.Addr) fate {
 	martian := fate{reason: frame.DropMartian}
 	switch {
 	case d == "link-local" || d == "multicast" || d == "limited broadcast" || d == "broadcast" && to.Port == at:
+		if here := s == "routed" && from.Port == at; !in.Outside && !here && s != "link-local" && s != "martian" {
+			return martian
+		}
 		return fate{left: true}
 	case d == "martian" || d == "broadcast":
 		return martian

@@ -2,15 +2,15 @@ package route
 
 import "weft/frame"
 
-// hearNeighbor reads a neighbor solicitation or advertisement at an inside interface, if
-// the packet is one. The host's stack answers it.
-func (t *turn) hearNeighbor(b *frame.Buf) {
+// hearNeighbor reads a neighbor solicitation or advertisement at an inside interface, and
+// reports whether the packet is one. The host's stack answers it.
+func (t *turn) hearNeighbor(b *frame.Buf) bool {
 	if t.in.Outside {
-		return
+		return false
 	}
 	m := b.Neighbor()
 	if m == nil {
-		return
+		return false
 	}
 	w := word{addr: m.Target(), mac: m.LinkAddr()}
 	if m.Type() == frame.ICMPv6Advertisement { // RFC 4861 7.2.5
@@ -22,11 +22,12 @@ func (t *turn) hearNeighbor(b *frame.Buf) {
 	}
 	if w.mac == 0 {
 		// A node that was asked by unicast need not repeat what we know.
-		n := t.r.neighbors.find(t.in.Port, w.addr)
-		if n == nil {
-			return
+		if n := t.r.neighbors.find(t.in.Port, w.addr); n != nil {
+			w.mac = frame.MAC(n.mac.Load())
+		} else if w.asks {
+			w.mac = frame.Ethernet(b.Bytes()).Src()
 		}
-		w.mac = frame.MAC(n.mac.Load())
 	}
-	t.hear(w, b.In)
+	t.hear(w, b)
+	return true
 }

@@ -78,21 +78,22 @@ func TestNeighborDiscoveryCreates(t *testing.T) {
 	for name, c := range map[string]struct {
 		from, target netip.Addr
 		want         frame.MAC
+		why          frame.Reason
 	}{
-		"for us":            {stranger.Addr, ipv6.gatewayA, stranger.MAC},
-		"for our link":      {stranger.Addr, addr("fe80::1"), stranger.MAC},
-		"for others":        {stranger.Addr, ipv6.other.Addr, 0},
-		"from a link":       {addr("fe80::99"), ipv6.gatewayA, 0},
-		"from elsewhere":    {addr("fd00:b::99"), ipv6.gatewayA, 0},
-		"from our own":      {ipv6.gatewayA, ipv6.gatewayA, 0},
-		"from another's":    {ipv6.guestB.Addr, ipv6.gatewayA, 0},
-		"duplicate address": {netip.IPv6Unspecified(), ipv6.gatewayA, 0},
+		"for us":            {stranger.Addr, ipv6.gatewayA, stranger.MAC, 0},
+		"for our link":      {stranger.Addr, addr("fe80::1"), stranger.MAC, 0},
+		"for others":        {stranger.Addr, ipv6.other.Addr, 0, 0},
+		"from a link":       {addr("fe80::99"), ipv6.gatewayA, stranger.MAC, 0},
+		"from elsewhere":    {addr("fd00:b::99"), ipv6.gatewayA, 0, frame.DropMartian},
+		"from our own":      {ipv6.gatewayA, ipv6.gatewayA, 0, frame.DropMartian},
+		"from another's":    {ipv6.guestB.Addr, ipv6.gatewayA, 0, frame.DropMartian},
+		"duplicate address": {netip.IPv6Unspecified(), ipv6.gatewayA, 0, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
 			b := frame.NewBufs(1)[0]
 			b.MakeSolicitation(0, stranger.MAC, c.from, c.target)
-			r.listen(guestPort, bytes.Clone(b.Bytes()))
+			r.listen(guestPort, bytes.Clone(b.Bytes()), c.why)
 			if n := r.neighbor(portA, c.from); n.MAC != c.want {
 				t.Errorf("%v, want %v", n.MAC, c.want)
 			}

@@ -15,7 +15,7 @@ import (
 
 const (
 	maxNeighbors     = 16384 // in all
-	maxPortNeighbors = 512   // that frames of one port of entry made: its stations, and those it looked for
+	maxPortNeighbors = 256   // that frames of one port of entry made: its stations, and those it looked for; few of Linux's 1,024 (gc_thresh3)
 	buckets          = 8192  // a power of two
 
 	maxHeld      = 256       // packets that wait for neighbors, in all

@@ -21,8 +21,8 @@ func TestNeighborsOfOnePortAreLimited(t *testing.T) {
 			r.route(guestPort, w.udp(to))
 			to.Addr = to.Addr.Next()
 		}
-		if n := len(r.Neighbors(r.now)); n != 512 {
-			t.Errorf("%d neighbors, want 512", n)
+		if n := len(r.Neighbors(r.now)); n != 256 {
+			t.Errorf("%d neighbors, want 256", n)
 		}
 		if b := r.route(guestPort, w.udp(to)); b.Reason() != frame.DropNeighborQueue {
 			t.Errorf("%v, want neighbor-queue", b.Reason())

@@ -137,23 +137,16 @@ type Listener struct {
 // no such interface. It is to come after what guards against false claims.
 func (r *Router) Listener(at frame.PortID) *Listener { return &Listener{r: r, at: at} }
 
-// Process looks at the frames of one batch and changes nothing of them. It may be called
-// on many workers at once.
+// Process looks at the frames of one batch. It drops those that would have the host's
+// stack answer a station too many. It may be called on many workers at once.
 func (x *Listener) Process(now time.Duration, bufs []*frame.Buf) {
 	t := turn{r: x.r, v: x.r.view.Load(), now: now}
 	if t.in = t.v.byPort[x.at]; t.in == nil || t.in.Outside {
 		return
 	}
 	for _, b := range bufs {
-		if !frame.Ethernet(b.Bytes()).Dst().IsGroup() {
-			continue
-		}
-		switch resolution(b) {
-		case frame.EtherTypeARP:
-			t.hearARP(b)
-		case frame.EtherTypeIPv6:
-			b.Parse()
-			t.hearNeighbor(b)
+		if frame.Ethernet(b.Bytes()).Dst().IsGroup() && b.In != x.at {
+			t.overhear(b)
 		}
 	}
 }

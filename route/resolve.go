@@ -73,21 +73,26 @@ type word struct {
 	override bool // even if another station was known by the address
 }
 
-// hear takes a station's word, in a frame from a port, at an inside interface.
-func (t *turn) hear(w word, from frame.PortID) {
-	if w.mac == 0 || w.mac.IsGroup() {
+// hear takes a station's word, in frame b, at an inside interface. If it is a question
+// that should have no answer, it ends the frame.
+func (t *turn) hear(w word, b *frame.Buf) {
+	if w.mac == 0 || w.mac.IsGroup() || w.asks && t.isStrange(w.addr) {
+		if w.asks && !w.addr.IsUnspecified() {
+			b.Drop(frame.DropMartian)
+		}
 		return
 	}
-	create := w.asks && t.v.lookup(w.addr).onLink(t.in)
 	ns := &t.r.neighbors
-	if !create && ns.find(t.in.Port, w.addr) == nil {
+	if !w.asks && ns.find(t.in.Port, w.addr) == nil {
 		return
 	}
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
 	n := ns.find(t.in.Port, w.addr)
-	if n == nil && create {
-		n = ns.addLocked(t.in.Port, w.addr, from)
+	if n == nil && w.asks {
+		if n = ns.addLocked(t.in.Port, w.addr, b.In); n == nil {
+			b.Drop(frame.DropNeighborQueue)
+		}
 	}
 	if n == nil {
 		return
@@ -111,7 +116,7 @@ func (t *turn) hear(w word, from frame.PortID) {
 	n.heard = t.now
 	n.mac.Store(uint64(w.mac))
 	t.r.releaseLocked(t.in, n)
-	ns.countLocked(n, from)
+	ns.countLocked(n, b.In)
 }
 
 // releaseLocked sends what waited for a neighbor on its way.
