@@ -17,17 +17,22 @@ import (
 var GatewayLinkLocal = netip.MustParsePrefix("fe80::1/64")
 
 // gatewaySettings make the host's stack a plain host towards guests, which believes
-// nothing they say about routes and addresses, whether it forwards elsewhere or not.
+// nothing they say about routes and addresses, whether it forwards elsewhere or not, and
+// answers nobody who is not there: the answer would leave by another device, as it is.
 // A secondary address must outlive the primary one when the document changes, and what
 // an administrator says of IPv6 on all devices is about the host's way out.
 var gatewaySettings = []struct{ family, name, value string }{
 	{"ipv4", "accept_redirects", "0"},
+	{"ipv4", "arp_ignore", "1"},
+	{"ipv4", "drop_unicast_in_l2_multicast", "1"},
 	{"ipv4", "forwarding", "0"},
 	{"ipv4", "promote_secondaries", "1"},
+	{"ipv4", "rp_filter", "1"},
 	{"ipv6", "disable_ipv6", "0"},
 	{"ipv6", "accept_ra", "0"},
 	{"ipv6", "accept_redirects", "0"},
 	{"ipv6", "autoconf", "0"},
+	{"ipv6", "drop_unicast_in_l2_multicast", "1"},
 }
 
 // becomeGateway prepares the kernel side of a gateway before it has an address or is up.
