@@ -197,6 +197,7 @@ var rules = map[string]struct {
 	"RA jumbo":                 {edited(edited(advertisement(a6), 18, 0), 19, 0), frame.DropRogueRA},
 	"NS fragmented":            {extended(discovery(a6, allNodes, 135, b6.Addr, 1, a6.MAC), 44, fragmentHeader(1)...), frame.DropBadFragment},
 	"NS in an atomic fragment": {extended(discovery(a6, allNodes, 135, b6.Addr, 1, a6.MAC), 44, fragmentHeader(0)...), frame.DropBadFragment},
+	"NS behind options":        {extended(discovery(a6, allNodes, 135, b6.Addr, 1, a6.MAC), 60, options8()...), frame.DropBadFragment},
 	"RS in an atomic fragment": {extended(solicit(a6), 44, fragmentHeader(0)...), frame.DropBadFragment},
 	"SEND in a fragment":       {extended(icmp6(a6, allNodes, 149, make([]byte, 8)), 44, fragmentHeader(0)...), frame.DropBadFragment},
 

@@ -37,7 +37,7 @@ func (s *settings) inspectIPv6(h frame.IPv6) frame.Reason {
 	}
 	next, rest := h.NextHeader(), h[minIPv6:]
 	rest = rest[:packetEnd(h.PayloadLen(), len(rest))]
-	fragmented, partial := false, false // it has a fragment header; and more fragments follow
+	partial := false // it is a fragment, and more follow
 	for {
 		size := extensionLen(next, rest)
 		if size == 0 {
@@ -51,7 +51,7 @@ func (s *settings) inspectIPv6(h frame.IPv6) frame.Reason {
 			if v&^7 != 0 {
 				return 0
 			}
-			fragmented, partial = true, partial || v&1 != 0
+			partial = partial || v&1 != 0
 		}
 		next, rest = frame.Protocol(rest[0]), rest[size:]
 	}
@@ -62,7 +62,7 @@ func (s *settings) inspectIPv6(h frame.IPv6) frame.Reason {
 	case next == frame.ProtocolUDP && isDHCPv6Server(rest):
 		return frame.DropRogueDHCP
 	case next == frame.ProtocolICMPv6:
-		return s.inspectICMPv6(h, rest, fragmented)
+		return s.inspectICMPv6(h, rest, h.NextHeader() != next)
 	}
 	return 0
 }
@@ -96,8 +96,9 @@ func extensionLen(t frame.Protocol, p []byte) int {
 	return (int(p[1]) + 1) * 8 // RFC 6564 4
 }
 
-// inspectICMPv6 returns why a guest must not send the message m of packet h.
-func (s *settings) inspectICMPv6(h frame.IPv6, m []byte, fragmented bool) frame.Reason {
+// inspectICMPv6 returns why a guest must not send the message m of packet h, wrapped in
+// extension headers or not.
+func (s *settings) inspectICMPv6(h frame.IPv6, m []byte, wrapped bool) frame.Reason {
 	options := optionsNS
 	switch m[0] {
 	case frame.ICMPv6RouterAdvert, frame.ICMPv6Redirect:
@@ -110,15 +111,15 @@ func (s *settings) inspectICMPv6(h frame.IPv6, m []byte, fragmented bool) frame.
 	default:
 		return 0
 	}
-	if fragmented {
-		return frame.DropBadFragment // RFC 6980 5: not even an atomic one
-	}
-	if len(m) < options {
-		return 0 // no host takes it
-	}
-	// Of a solicitation receivers learn the source, of an advertisement the target.
-	if s.isGateway6(h[8:24]) || m[0] == frame.ICMPv6Advertisement && s.isGateway6(m[8:24]) || s.namesStation(m[options:]) {
+	// Of a solicitation receivers learn the source, of an advertisement the target. One that
+	// is too short no host takes, but for a fragment.
+	switch {
+	case len(m) >= options && (s.isGateway6(h[8:24]) || m[0] == frame.ICMPv6Advertisement && s.isGateway6(m[8:24]) || s.namesStation(m[options:])):
 		return frame.DropSpoofedGateway
+	case wrapped:
+		// RFC 6980 5: not even an atomic fragment. Nor has any node use for another extension
+		// header here, but to hide from who counts neighbors.
+		return frame.DropBadFragment
 	}
 	return 0
 }
