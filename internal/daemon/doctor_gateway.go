@@ -20,8 +20,9 @@ func (d *Daemon) gatewayFindings(n *network) []api.Finding {
 		}}
 	}
 	list := []api.Finding{{Severity: sevOK, Subject: subject, Text: "gateway up on " + n.gateway.device}}
-	if text := n.gateway.troubles(); text != "" {
-		list = append(list, api.Finding{Severity: sevError, Subject: subject, Text: text, Remedy: "see who has it by ss -lnp 'sport = :53', and have it listen on its own addresses alone; or set dns.enabled=false"})
+	for _, f := range n.gateway.troubles() {
+		f.Subject = subject
+		list = append(list, f)
 	}
 	ways := d.layer3.ways(n.cfg)
 	if len(ways) == 0 {

@@ -176,8 +176,8 @@ func (d *Daemon) Status() api.Status {
 func (d *Daemon) networkWarningsLocked(n *network) []string {
 	var list []string
 	if n.gateway != nil {
-		if text := n.gateway.troubles(); text != "" {
-			list = append(list, fmt.Sprintf("network %s: %s", n.cfg.Name, text))
+		for _, f := range n.gateway.troubles() {
+			list = append(list, fmt.Sprintf("network %s: %s", n.cfg.Name, f.Text))
 		}
 	}
 	if detail := d.shutInLocked(n); detail != "" && !n.isSegment() {

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-
-	"go.uber.org/zap"
 
 	"weft/frame"
 	"weft/isolate"
@@ -26,6 +23,7 @@ type services struct {
 	guard    *isolate.Guard
 	listener *route.Listener
 	server   *service.Server
+	leases   *unwritten
 	end      func() // ends server, and returns when it has
 }
 
@@ -67,7 +65,8 @@ func (d *Daemon) serveLocked(n *network) error {
 		c.Gateway = append(c.Gateway, s.Addr())
 	}
 	if g.guard == nil {
-		server, err := service.New(d.serverConfig(n))
+		leases := &unwritten{}
+		server, err := service.New(d.serverConfig(n, leases))
 		if err != nil {
 			return err
 		}
@@ -75,7 +74,7 @@ func (d *Daemon) serveLocked(n *network) error {
 		ended := make(chan struct{})
 		go func() { defer close(ended); server.Run(ctx) }()
 		g.services = services{
-			guard: isolate.NewGuard(c), listener: d.layer3.router.Listener(g.id), server: server,
+			guard: isolate.NewGuard(c), listener: d.layer3.router.Listener(g.id), server: server, leases: leases,
 			end: func() { cancel(); <-ended },
 		}
 	}
@@ -84,7 +83,7 @@ func (d *Daemon) serveLocked(n *network) error {
 }
 
 // serverConfig is what stays the same as long as the gateway stands.
-func (d *Daemon) serverConfig(n *network) service.Config {
+func (d *Daemon) serverConfig(n *network, leases *unwritten) service.Config {
 	id, l := n.gateway.id, d.layer3
 	var mu sync.Mutex
 	buf := frame.NewBufs(1)[0]
@@ -98,7 +97,7 @@ func (d *Daemon) serverConfig(n *network) service.Config {
 		},
 		PortName: func(p frame.PortID) string { return (*l.portNames.Load())[p] },
 		Probe:    func(a netip.Addr, asking frame.MAC) bool { return l.usedByOther(id, a, asking, d.sw.Now()) },
-		Report:   func(e service.Event) { d.report(n.cfg.Name, e) },
+		Report:   func(e service.Event) { d.report(n.cfg.Name, e, leases) },
 	}
 }
 
@@ -120,26 +119,6 @@ func (d *Daemon) served(n *network) service.Settings {
 		s.Clients = append(s.Clients, r.To)
 	}
 	return s
-}
-
-// troubles says what the gateway should serve and does not; "": nothing.
-func (s services) troubles() string {
-	if s.server == nil || s.server.Trouble() == nil {
-		return ""
-	}
-	return "guests get no names: " + strings.ReplaceAll(s.server.Trouble().Error(), "\n", "; ")
-}
-
-// report tells the operator of what happened to a service. Guests cause most of it, at
-// will, so that is for who looks for it.
-func (d *Daemon) report(network string, e service.Event) {
-	if e.Port == "" && e.Err != nil {
-		d.log.Warn(e.What+" has a trouble", zap.String(keyNetwork, network), zap.Error(e.Err))
-		return
-	}
-	d.log.Debug(e.What,
-		zap.String(keyNetwork, network), zap.String(keyPort, e.Port), zap.Stringer(keyMAC, e.MAC),
-		zap.Stringers(keyAddresses, e.Addresses), zap.String(keyNote, e.Note), zap.Error(e.Err))
 }
 
 // usedByOther reports whether the router knows the address as another station's.
