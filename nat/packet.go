@@ -54,30 +54,26 @@ func (k *packet) lost(why frame.Reason) (ours bool, _ frame.Reason) {
 // zero, nor by an IPv6 address that an IPv4 packet's could be taken for.
 func (k *packet) read() frame.Reason {
 	l, p := &k.buf.Layers, k.buf.Bytes()
-	f := &k.was
-	f.src.address, f.dst.address = addresses(l, p)
-	if l.Version == 6 && (f.src.is4() || f.dst.is4()) {
+	src, dst := addresses(l, p)
+	if l.Version == 6 && (src.is4() || dst.is4()) {
 		return frame.DropMartian
 	}
-	var ok bool
-	if f.proto, ok = protoOf(l.Protocol); !ok {
+	number, ok := protoOf(l.Protocol)
+	if !ok {
 		return frame.DropNATUnsupported
 	}
 	if l.L4 == 0 || l.Version == 6 && l.L4-l.L3 != ipv6Len && !translatable(p[l.L3:l.L4]) {
 		return frame.DropBadPacket
 	}
+	k.was = flow{number, endpoint{src, l.SrcPort}, endpoint{dst, l.DstPort}}
+	k.is = k.was
 	h := p[l.L4:end(l, p)]
-	if f.proto == icmp {
+	switch {
+	case number == icmp:
 		return k.readICMP(h)
-	}
-	f.src.port, f.dst.port = l.SrcPort, l.DstPort
-	if len(h) < udpLen || f.src.port == 0 || f.dst.port == 0 {
+	case len(h) < udpLen || l.SrcPort == 0 || l.DstPort == 0 || number == tcp && !k.segment.read(h):
 		return frame.DropBadPacket
 	}
-	if f.proto == tcp && !k.segment.read(h) {
-		return frame.DropBadPacket
-	}
-	k.is = *f
 	return 0
 }
 
@@ -103,8 +99,6 @@ func (k *packet) readICMP(h frame.ICMP) frame.Reason {
 	default:
 		return frame.DropNATUnsupported
 	}
-	k.was.src.port, k.was.dst.port = l.SrcPort, l.SrcPort
-	k.is = k.was
 	return 0
 }
 

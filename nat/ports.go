@@ -56,9 +56,13 @@ func within(w, first, last uint16) uint64 {
 }
 
 func (t *Table) findExternal(a address) uint16 {
+	if e := t.externals[t.recent]; e != nil && e.address == a { // of few, mostly
+		return t.recent
+	}
 	for i := range t.index.all(t.index.tag(byExternal, 0, 0, a), byExternal) {
 		if t.externals[i].address == a {
-			return uint16(i)
+			t.recent = uint16(i)
+			return t.recent
 		}
 	}
 	return 0

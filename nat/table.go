@@ -63,6 +63,7 @@ type Table struct {
 	hosts     slab[host, *host]
 	peers     slab[peer, *peer]
 	externals []*external // the zeroth is none
+	recent    uint16      // the external that was looked for last
 	pools     []*pool     // by Pool; nil: not configured
 	realms    []*realm    // by Realm; nil: not configured
 	opened    []uint32    // sessions, by port of entry of the packets that opened them
