@@ -16,8 +16,12 @@ import (
 // report tells the operator of what happened to a service. Guests cause most of it, at
 // will, so that is for who looks for it.
 func (d *Daemon) report(network string, e service.Event, leases *unwritten) {
-	if e.Port == "" && e.Err != nil || leases.note(e, time.Now()) {
+	switch {
+	case e.Port == "" && e.Err != nil:
 		d.log.Warn(e.What+" has a trouble", zap.String(keyNetwork, network), zap.Error(e.Err))
+		return
+	case leases.note(e, time.Now()):
+		d.log.Warn("guests get no addresses", zap.String(keyNetwork, network), zap.Error(e.Err))
 		return
 	}
 	d.log.Debug(e.What,
