@@ -140,3 +140,39 @@ func TestForwardsChangeAndClash(t *testing.T) {
 	w.MustWeft("network", "set", "default", "forwards=")
 	s.hv.Listen(at(v4.Host, 2323))
 }
+
+// A daemon that starts where a program of the host has a forwarded port leaves it to
+// that program and says so, and takes it when it is free.
+func TestForwardWaitsForItsPort(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	v4 := lab.Families[0]
+	l := s.hv.Listen(at(v4.Host, 2222))
+	w := s.weftd(forwarded)
+	a := s.static("ct1", 10)
+	a.Tells()
+	w.Up("ct1")
+	detail := func() string {
+		t.Helper()
+		for _, f := range w.Network("default").Forwards {
+			if f.Protocol == "tcp" && f.Port == "2222" && f.To.Addr().Is4() {
+				return f.Detail
+			}
+		}
+		t.Fatal("weft network list: no such forward")
+		return ""
+	}
+	if got := detail(); !strings.Contains(got, "2222") {
+		t.Errorf("detail of a forward whose port is in use: %q, want the port named", got)
+	}
+	s.connects(s.Server, at(v4.Host, 2222), l, v4.Server)
+	s.seen(s.Server, "udp", at(v4.Host, 2222), v4.Server)
+	_ = l.Close()
+	s.Until("the forward has its port", func() error {
+		if d := detail(); d != "" {
+			return errors.New(d)
+		}
+		return nil
+	})
+	s.seen(s.Server, "tcp", at(v4.Host, 2222), v4.Server)
+}

@@ -2,10 +2,13 @@ package gateway
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
 	"weft/frame"
+	"weft/internal/control/api"
 	"weft/test/lab"
 )
 
@@ -36,6 +39,15 @@ ports:
 		s.Router.Run("%s", hint)
 	}
 	s.routed(a)
+	for _, want := range []api.Route{
+		{To: netip.MustParsePrefix("10.20.0.0/24"), Network: "dmz", Device: "wf-g-dmz", Origin: "connected"},
+		{To: netip.MustParsePrefix("0.0.0.0/0"), Via: parse(lab.Families[0].Router), Device: "nic0", Origin: "host"},
+		{To: netip.MustParsePrefix("::/0"), Via: parse(lab.Families[1].Router), Device: "nic0", Origin: "host"},
+	} {
+		if !slices.ContainsFunc(w.Routes(), func(r api.Route) bool { r.Metric = 0; return r == want }) {
+			t.Errorf("weft route show: %+v, want %+v", w.Routes(), want)
+		}
+	}
 	if sessions := w.Sessions(); len(sessions) > 0 {
 		t.Errorf("weft nat show: %v, want none for a routed network", sessions)
 	}
