@@ -137,3 +137,29 @@ func TestInject(t *testing.T) {
 		t.Error("no room although all were relayed")
 	}
 }
+
+// What was injected is relayed though its port is removed right after, or the switch ends.
+func TestInjectedIsRelayedBeforeTheEnd(t *testing.T) {
+	r := newRig(t, Config{})
+	p := r.ports(3)
+	r.pump(p[0]) // the worker knows the ports
+	inject := func(in *plug) {
+		t.Helper()
+		b := frame.NewBufs(1)[0]
+		b.SetBytes(ether(frame.Broadcast, mac(1)))
+		if !r.Inject(in.id, b) {
+			t.Fatal("no room")
+		}
+	}
+	inject(p[0])
+	if err := r.RemovePort(p[0].id); err != nil {
+		t.Fatal(err)
+	}
+	r.w.follow()
+	r.expect(p[2], ether(frame.Broadcast, mac(1)))
+
+	inject(p[1])
+	r.w.stop.Store(true)
+	r.w.run()
+	r.expect(p[2], ether(frame.Broadcast, mac(1)))
+}

@@ -78,7 +78,7 @@ func (w *worker) run() {
 	for !w.stop.Load() {
 		w.follow()
 		ready := w.wait()
-		w.serveInjected() // before a later snapshot, which may have the port no more
+		w.serveInjected()
 		for _, place := range ready {
 			w.follow()
 			if q := w.snap.polls[w.index][place]; q != nil {
@@ -86,12 +86,14 @@ func (w *worker) run() {
 			}
 		}
 	}
+	w.serveInjected() // the last words of who ends the switch
 }
 
 // follow goes over to the latest snapshot and says so to who waits for it. It is
 // the point at which the worker holds on to nothing of the one before.
 func (w *worker) follow() {
 	if latest := w.s.snap.Load(); latest != w.snap {
+		w.serveInjected() // the later one may have the port no more
 		w.adopt(latest)
 		w.followed <- struct{}{}
 	}
