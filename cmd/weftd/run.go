@@ -77,6 +77,9 @@ func handleSignals(stop context.CancelCauseFunc, d *weft.Daemon, log *zap.Logger
 			continue
 		}
 		log.Info("stopping", zap.Stringer("signal", s))
+		if s != syscall.SIGUSR2 {
+			d.Farewell()
+		}
 		stop(stopSignal{s})
 	}
 }

@@ -164,7 +164,12 @@ func (d *Daemon) doDetachUplink(t *transaction, a Action) error {
 		d.insertUplinkLocked(u)
 		return errors.Join(up.Release(), d.attachUplinkLocked(u))
 	})
-	return t.dispose(a, up.Release, up.Close)
+	return t.dispose(a, up.Release, func() error {
+		if !a.Recreate && slices.Contains(d.waysLocked(), u.name) {
+			return up.Release() // for the segment of its own that it will be: none of its frames is to reach the host meanwhile
+		}
+		return up.Close()
+	})
 }
 
 func (d *Daemon) doLowerGateway(t *transaction, a Action) error {

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
@@ -12,13 +11,10 @@ import (
 // network namespace, and tells w, one line each. What a running one holds stays. Which
 // ports were reserved stands in runDir.
 func Cleanup(w io.Writer, runDir string) error {
-	removed, err := new(realKernel).Sweep(func(string, tap.Use) bool { return false })
+	k := &realKernel{runDir: runDir}
+	removed, err := k.Sweep(func(string, tap.Use) bool { return false })
 	for _, line := range removed {
 		fmt.Fprintln(w, "removed", line)
 	}
-	ports := tap.RestorePorts(runDir)
-	if errors.Is(ports, tap.ErrBusy) {
-		ports = nil
-	}
-	return errors.Join(err, ports)
+	return err
 }

@@ -136,6 +136,18 @@ func (d *Daemon) unplugGatewayLocked(n *network) (leftover, error) {
 	return att, errors.Join(err, d.sw.UpdateNetwork(n.fid, n.switchConfig()), d.sw.RemovePort(g.id))
 }
 
+// Farewell tells guests that their gateways go away. It is for before Run ends: what is
+// sent later is carried by nobody.
+func (d *Daemon) Farewell() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, n := range d.networks {
+		if n.gateway != nil && n.gateway.server != nil {
+			n.gateway.server.Farewell()
+		}
+	}
+}
+
 // closeGatewayLocked takes the gateway down. It stays wanted.
 func (d *Daemon) closeGatewayLocked(n *network) error {
 	att, err := d.unplugGatewayLocked(n)

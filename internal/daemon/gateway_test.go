@@ -11,6 +11,7 @@ import (
 	"weft/frame/frametest"
 	"weft/internal/control/api"
 	"weft/route/rtnl"
+	vswitch "weft/switch"
 	"weft/tap"
 )
 
@@ -250,5 +251,65 @@ func TestSessionsEndWithTheirPort(t *testing.T) {
 	left, err := d.NATSessions(api.NATFilter{})
 	if err != nil || len(left) != 1 || left[0].Port != "ct2" {
 		t.Errorf("sessions %v, %v, want that of ct2", left, err)
+	}
+}
+
+// A NIC changes between NAT's alone and a bridged network's too without a moment in which
+// what comes in for a session would be the host's.
+func TestNICChangesHandsUnderSessions(t *testing.T) {
+	k := newMemKernel(t, "eth0", "eth1")
+	d := start(t, k, natted)
+	d.hostChanged(home("eth0", 1, "192.0.2.2/24"))
+	apply(t, d, `{networks: [{name: default}, {name: lan, mode: bridged, uplinks: [eth0]}]}`)
+	bridged := k.open["eth0"]
+	apply(t, d, natted)
+	if !bridged.released {
+		t.Error("the programs were removed before the segment's came")
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.openSegmentLocked("eth1"); err != nil {
+		t.Fatal(err)
+	}
+	u := d.uplinkLocked("eth1")
+	if got := d.wireState(u); got != vswitch.Down {
+		t.Errorf("the wire is in state %v before the router knows of it, want it down", got)
+	}
+	d.openUplinksLocked()
+	if got := d.wireState(u); got != vswitch.Forwarding {
+		t.Errorf("the wire is in state %v, want it forwarding", got)
+	}
+}
+
+// Who sets a gateway's device down takes its IPv6 addresses from it.
+func TestGatewayGetsItsAddressesAgain(t *testing.T) {
+	k := newMemKernel(t, "eth0")
+	d := start(t, k, natted)
+	full := home("eth0", 1, "192.0.2.2/24")
+	for _, p := range d.cfg.Networks[0].Subnets {
+		full.Addresses = append(full.Addresses, rtnl.Address{Link: 9, Name: "wf-g-default", Prefix: p})
+	}
+	d.hostChanged(full)
+	before := k.open["wf-g-default"].updates
+	d.hostChanged(full)
+	if got := k.open["wf-g-default"].updates - before; got != 0 {
+		t.Errorf("%d updates of a gateway that has its addresses", got)
+	}
+	less := full
+	less.Addresses = full.Addresses[:len(full.Addresses)-1]
+	d.hostChanged(less)
+	if got := k.open["wf-g-default"].updates - before; got != 1 {
+		t.Errorf("%d updates of a gateway that lost an address, want 1", got)
+	}
+}
+
+// A guest whose device failed and came back is known by its port's name at once.
+func TestPortThatFailedKeepsItsName(t *testing.T) {
+	k := newMemKernel(t, "veth1")
+	d := start(t, k, `{networks: [{name: default}], ports: [{name: ct1, type: device, device: veth1}]}`)
+	k.open["veth1"].released = true // the kernel has it no more
+	d.queueFailed(d.ports["ct1"].id, errBroken)
+	if got := (*d.layer3.portNames.Load())[d.ports["ct1"].id]; got != "ct1" {
+		t.Errorf("the port is called %q", got)
 	}
 }

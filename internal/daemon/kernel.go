@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 
 	"golang.org/x/sync/errgroup"
@@ -86,9 +87,17 @@ const claimsOf = 1 << 20
 
 func (*realKernel) CreateTAP(s tap.Spec) error  { return tap.Create(s) }
 func (*realKernel) DeleteTAP(name string) error { return tap.Delete(name) }
-func (*realKernel) Sweep(keep func(string, tap.Use) bool) ([]string, error) {
-	return tap.Sweep(keep)
+
+// Sweep also gives back the ports that a process which crashed reserved; those of a
+// daemon that runs stay.
+func (k *realKernel) Sweep(keep func(string, tap.Use) bool) ([]string, error) {
+	removed, err := tap.Sweep(keep)
+	if ports := tap.RestorePorts(k.runDir); !errors.Is(ports, tap.ErrBusy) {
+		err = errors.Join(err, ports)
+	}
+	return removed, err
 }
+
 func (*realKernel) Drops(devices ...string) map[string]uint64 { return tap.KernelDrops(devices...) }
 func (*realKernel) Link(name string) (tap.Link, error)        { return tap.LinkByName(name) }
 func (*realKernel) Watch(ctx context.Context, f func(tap.Link)) error {

@@ -263,6 +263,7 @@ type memPort struct {
 	past     bool // its namespace is no more
 	bridged  bool
 	proxy    bool
+	updates  int // calls of Update
 
 	mu     sync.Mutex
 	guests map[frame.MAC]bool
@@ -300,6 +301,7 @@ func (p *memPort) Update(c tap.HostConfig) error {
 		return err
 	}
 	p.kernel.setMTULocked(p.device, c.MTU)
+	p.updates++
 	return nil
 }
 

@@ -199,13 +199,36 @@ func (d *Daemon) routeLocked() {
 	}
 	d.reservePortsLocked()
 	d.claimLocked()
-	if v := d.viewLocked(); !reflect.DeepEqual(v, l.view) {
-		if err := l.router.Set(v); err != nil {
-			d.log.Error("the router refused a change: " + err.Error())
-			return
+	d.setViewLocked()
+	d.openUplinksLocked()
+}
+
+func (d *Daemon) setViewLocked() {
+	l := d.layer3
+	v := d.viewLocked()
+	if reflect.DeepEqual(v, l.view) {
+		return
+	}
+	if err := l.router.Set(v); err != nil {
+		d.log.Error("the router refused a change: " + err.Error())
+		return
+	}
+	l.view = v
+	d.setLinksLocked()
+}
+
+// openUplinksLocked lets in what NICs receive that the router knows by now. Before, what is
+// claimed would have been left to the host, which resets connections that it does not know.
+func (d *Daemon) openUplinksLocked() {
+	for _, n := range d.segmentsLocked() {
+		fresh := false
+		for _, u := range n.uplinks {
+			fresh = fresh || u.up != nil && !u.known
+			u.known = u.up != nil
 		}
-		l.view = v
-		d.setLinksLocked()
+		if fresh {
+			d.electLocked(n)
+		}
 	}
 }
 
@@ -318,7 +341,20 @@ func (d *Daemon) hostChanged(h rtnl.Host) {
 			g.fault = overlap
 		case overlap == nil && g.att == nil:
 			d.retried(d.openGatewayLocked(n), n.cfg.Name)
+		case g.att != nil && !d.layer3.stands(n):
+			d.warn(g.att.Update(n.gatewayConfig()), "giving a gateway its addresses again failed", n.cfg.Name)
 		}
 	}
 	d.routeLocked()
+}
+
+// stands reports whether the host has all addresses of the network's gateway. They may be
+// gone: who sets a device down takes its IPv6 addresses.
+func (l *layer3) stands(n *network) bool {
+	for _, s := range n.cfg.Subnets {
+		if !slices.ContainsFunc(l.host.Addresses, func(a rtnl.Address) bool { return a.Name == n.gateway.device && a.Prefix == s }) {
+			return false
+		}
+	}
+	return true
 }

@@ -55,6 +55,7 @@ func (d *Daemon) link(name string) tap.Link {
 func (d *Daemon) queueFailed(id frame.PortID, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	defer d.routeLocked()
 	for _, p := range d.ports {
 		if p.att != nil && p.id == id {
 			d.log.Warn("device failed", zap.String(keyPort, p.cfg.Name), zap.Error(err))
@@ -68,7 +69,6 @@ func (d *Daemon) queueFailed(id frame.PortID, err error) {
 			d.log.Warn("device failed", zap.String(keyNetwork, n.cfg.Name), zap.Error(err))
 			d.warn(d.closeGatewayLocked(n), "detaching failed", n.cfg.Name)
 			d.retried(d.openGatewayLocked(n), n.cfg.Name)
-			d.routeLocked()
 			return
 		}
 	}
@@ -78,7 +78,6 @@ func (d *Daemon) queueFailed(id frame.PortID, err error) {
 				d.log.Warn("device failed", zap.String(keyUplink, u.name), zap.Error(err))
 				d.warn(d.detachUplinkLocked(u), "detaching failed", u.name)
 				d.retried(d.attachUplinkLocked(u), u.name)
-				d.routeLocked()
 				return
 			}
 		}

@@ -67,6 +67,7 @@ type nic struct {
 	active     bool
 	fault      error
 
+	known  bool         // to the router, if it is to be: until then nothing is received
 	routed bool         // networks with a gateway go by it
 	proxy  bool         // weft answers ARP and neighbor solicitations there
 	asked  *route.Proxy // does so; nil: not
@@ -133,6 +134,7 @@ func (d *Daemon) setGuestsLocked(n *network) {
 }
 
 // attachUplinkLocked attaches the NIC and makes its two sides ports of the network.
+// routeLocked, which must follow, opens it.
 func (d *Daemon) attachUplinkLocked(u *nic) error {
 	u.link = d.link(u.name)
 	up, err := d.kernel.AttachUplink(tap.UplinkConfig{
@@ -154,7 +156,6 @@ func (d *Daemon) attachUplinkLocked(u *nic) error {
 	u.up, u.fault = up, nil
 	d.setGuestsLocked(u.net)
 	d.updateUplinkLocked(u)
-	d.electLocked(u.net)
 	d.mirrorLocked(u.name+":wire", u.wire)
 	d.mirrorLocked(u.name+":host", u.host)
 	d.log.Info("uplink attached", zap.String(keyUplink, u.name), zap.String(keyNetwork, u.net.cfg.Name))
@@ -203,7 +204,7 @@ func (d *Daemon) wireState(u *nic) vswitch.State {
 	return vswitch.Standby
 }
 
-func (u *nic) usable() bool { return u.up != nil && u.link.Up && u.link.Carrier }
+func (u *nic) usable() bool { return u.up != nil && u.known && u.link.Up && u.link.Carrier }
 
 // electLocked makes the first usable uplink the active one. The network's stations
 // are announced on it, so that the switches outside learn the new way at once.
@@ -276,7 +277,7 @@ func (d *Daemon) unplugUplinkLocked(u *nic) (leftover, error) {
 		return nothing{}, nil
 	}
 	up := u.up
-	u.up, u.active, u.routed, u.proxy, u.asked = nil, false, false, false, nil
+	u.up, u.active, u.known, u.routed, u.proxy, u.asked = nil, false, false, false, false, nil
 	d.setGuestsLocked(u.net)
 	err := errors.Join(d.sw.RemovePort(u.wire), d.sw.RemovePort(u.host))
 	d.electLocked(u.net)
