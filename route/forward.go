@@ -148,9 +148,10 @@ func (t *turn) forward(b *frame.Buf, d *target, dst netip.Addr) {
 			return
 		}
 	}
+	cause := b.In
 	t.ready(b, out)
 	t.r.address(b, out, mac)
-	t.r.fit(b, out.MTU)
+	t.r.fit(b, out.MTU, cause)
 }
 
 // forwardTranslated is forward for a packet with a new destination, which nothing keeps
@@ -168,7 +169,7 @@ func (t *turn) forwardTranslated(b *frame.Buf, d *target) {
 		}
 	}
 	t.r.address(b, out, mac)
-	t.r.fit(b, out.MTU)
+	t.r.fit(b, out.MTU, cause)
 }
 
 // loseTranslated ends a packet that was translated, ready to leave by out.

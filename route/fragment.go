@@ -36,9 +36,9 @@ func divisible(b *frame.Buf, mtu int) bool {
 	}
 }
 
-// fit makes the packet fit the MTU of the interface that it is ready to leave by. It
-// returns false, with the frame ended, if nothing is left to send.
-func (r *Router) fit(b *frame.Buf, mtu int) bool {
+// fit makes the packet, from port cause, fit the MTU of the interface that it is ready to
+// leave by. It returns false, with the frame ended, if nothing is left to send.
+func (r *Router) fit(b *frame.Buf, mtu int, cause frame.PortID) bool {
 	if b.PacketLen() <= mtu {
 		return true
 	}
@@ -50,13 +50,13 @@ func (r *Router) fit(b *frame.Buf, mtu int) bool {
 	case frame.GSONone:
 		r.scratch.mu.Lock()
 		defer r.scratch.mu.Unlock()
-		if !r.fragment(b, r.scratch.bufs[0], mtu) {
+		if !r.fragment(b, r.scratch.bufs[0], mtu, cause) {
 			b.Drop(frame.DropQueueFull)
 			return false
 		}
 		return true
 	case frame.GSOUDP:
-		b.Drop(r.scatter(b, mtu))
+		b.Drop(r.scatter(b, mtu, cause))
 		return false
 	default:
 		o.SegSize = uint16(mtu - (int(o.HdrLen) - int(b.Layers.L3)))
@@ -65,13 +65,16 @@ func (r *Router) fit(b *frame.Buf, mtu int) bool {
 }
 
 // scatter sends the fragments of all datagrams of a superframe.
-func (r *Router) scatter(b *frame.Buf, mtu int) frame.Reason {
+func (r *Router) scatter(b *frame.Buf, mtu int, cause frame.PortID) frame.Reason {
 	r.scratch.mu.Lock()
 	defer r.scratch.mu.Unlock()
 	datagram, piece := r.scratch.bufs[0], r.scratch.bufs[1]
 	for s := b.Segment(0); s.Next(datagram); {
 		datagram.Parse()
-		if datagram.PacketLen() > mtu && !r.fragment(datagram, piece, mtu) || !r.inject(b.In, datagram) {
+		if datagram.PacketLen() > mtu && !r.fragment(datagram, piece, mtu, cause) {
+			return frame.DropQueueFull
+		}
+		if datagram.In = cause; !r.inject(b.In, datagram) {
 			return frame.DropQueueFull
 		}
 	}
@@ -80,7 +83,7 @@ func (r *Router) scatter(b *frame.Buf, mtu int) frame.Reason {
 
 // fragment makes b the first fragment of its packet and sends the others, built in
 // piece, after it (RFC 791 3.2, RFC 1812 5.2.6). It returns false if they found no room.
-func (r *Router) fragment(b, piece *frame.Buf, mtu int) bool {
+func (r *Router) fragment(b, piece *frame.Buf, mtu int, cause frame.PortID) bool {
 	b.Complete() // the checksum is one over all fragments
 	l3 := int(b.Layers.L3)
 	p := b.Bytes()
@@ -99,7 +102,7 @@ func (r *Router) fragment(b, piece *frame.Buf, mtu int) bool {
 		copy(q[l3:], later[:n])
 		copy(q[l3+n:], payload[at:at+size])
 		piece.Received(len(q))
-		piece.In, piece.VID, piece.PCP = b.In, b.VID, b.PCP
+		piece.In, piece.VID, piece.PCP = cause, b.VID, b.PCP
 		setFragment(q[l3:], base+at, more || at+size < len(payload))
 		if !r.inject(b.In, piece) {
 			return false

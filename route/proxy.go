@@ -86,6 +86,7 @@ func (x *Proxy) answerARP(v *view, i *iface, b *frame.Buf) bool {
 	defer s.mu.Unlock()
 	answer := s.bufs[0]
 	answer.MakeARP(p.SenderMAC(), frame.ARPReply, i.MAC, p.TargetIP(), p.SenderIP())
+	answer.In = b.In
 	return x.r.inject(x.at, answer)
 }
 
@@ -119,6 +120,7 @@ func (x *Proxy) answerSolicitation(v *view, i *iface, b *frame.Buf) bool {
 	defer s.mu.Unlock()
 	answer := s.bufs[0]
 	answer.MakeAdvertisement(mac, i.MAC, first(i.linkLocal, m.Target()), to, flags, m.Target())
+	answer.In = b.In
 	return x.r.inject(x.at, answer)
 }
 

@@ -61,6 +61,7 @@ func (r *Router) askLocked(now time.Duration, i *iface, n *neighbor) {
 	default:
 		b.MakeARP(mac, frame.ARPRequest, i.MAC, from, n.addr)
 	}
+	b.In = n.cause
 	r.inject(n.at, b)
 }
 
@@ -124,7 +125,7 @@ func (r *Router) releaseLocked(out *iface, n *neighbor) {
 	for _, b := range n.waiting {
 		if b.In == n.at {
 			r.address(b, out, frame.MAC(n.mac.Load()))
-			if !r.fit(b, out.MTU) {
+			if !r.fit(b, out.MTU, n.cause) {
 				continue
 			}
 		}

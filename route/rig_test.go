@@ -129,6 +129,7 @@ type rig struct {
 	now   time.Duration
 	view  route.View
 	sent  []sent       // by Inject, since last asked
+	cause frame.PortID // of what was last sent
 	asked []question   // by Resolve, since last asked
 	full  bool         // Inject finds no room
 	nat   *masquerader // the Translator
@@ -145,6 +146,7 @@ func newRig(t rapid.TB, change ...func(v *route.View)) *rig {
 				return false
 			}
 			r.sent = append(r.sent, sent{in, append([]byte{}, b.Bytes()...)})
+			r.cause = b.In
 			return true
 		},
 		Resolve: func(at frame.PortID, a netip.Addr) { r.asked = append(r.asked, question{at, a}) },

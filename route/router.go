@@ -37,7 +37,8 @@ type Config struct {
 	Translator Translator // nil: none
 
 	// Inject relays a copy of a frame as if port in had received it, or, if in is an
-	// interface's port, as one that leaves by it. It returns false if there is no room.
+	// interface's port, as one that leaves by it. It returns false if there is no room
+	// for more because of the port b.In.
 	Inject func(in frame.PortID, b *frame.Buf) bool
 	// Resolve has the host's kernel find a neighbor at an outside interface. What it
 	// finds comes by SetNeighbor. It is called at most once a second for one address.

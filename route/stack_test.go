@@ -104,3 +104,38 @@ func TestStationsOfOnePortAreLimited(t *testing.T) {
 		}
 	})
 }
+
+// What the router sends by itself is on the account of the port that made it do so: of
+// room for that each has a share.
+func TestInjectedHasACause(t *testing.T) {
+	r := newRig(t, narrow(576)).meet()
+	want := func(what string, cause frame.PortID) {
+		t.Helper()
+		if len(r.injected()) == 0 || r.cause != cause {
+			t.Errorf("%s: on the account of port %d, want %d", what, r.cause, cause)
+		}
+	}
+	big := ipv4.guestB
+	big.MAC = macA
+	p := clearDF(frametest.UDP(ipv4.guest, big, make([]byte, 1200)))
+	r.route(guestPort, p)
+	want("fragments", guestPort)
+
+	b := frame.NewBufs(1)[0]
+	b.SetBytes(p)
+	b.Offload = frame.Offload{GSO: frame.GSOUDP, NeedsCsum: true, SegSize: 700, CsumStart: 34, CsumOffset: 6, HdrLen: 42}
+	r.routeBuf(guestPort, b)
+	want("fragments of a superframe", guestPort)
+
+	r.route(otherPort, setHops(ipv4.udp(big), 1))
+	want("an error", otherPort)
+
+	big.Addr = addr("203.0.113.99")
+	r.route(otherPort, ipv4.udp(big))
+	want("a request", otherPort)
+
+	r.bufs[0].SetBytes(frametest.ARPRequest(ipv4.hop, addr("203.0.113.70")))
+	r.bufs[0].In = wirePort
+	r.Proxy(portU).Process(r.now, r.bufs)
+	want("an answer by proxy", wirePort)
+}

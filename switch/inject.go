@@ -15,7 +15,9 @@ type injected struct {
 	worker  *worker    // nil while none runs; guarded by mu
 	free    []*frame.Buf
 	waiting []*frame.Buf
-	made    bool // of free
+	causes  []uint8  // of those waiting: the low byte of the port whose frame made it necessary
+	share   [256]int // how many wait, by cause
+	made    bool     // of free
 }
 
 // employ names the worker that relays what is injected.
@@ -30,19 +32,23 @@ func (i *injected) employ(w *worker) {
 
 // Inject relays a copy of a frame, soon: as the frame of port in that it is, past the
 // checks and stages, or, if in has a Router, as one that leaves by that interface. It
-// reports whether there was room. It may be called from anywhere.
+// reports whether there was room. Until then b.In is the port whose frame made this one
+// necessary, if any: frames of one port have as much room at most as they leave to others.
+// It may be called from anywhere.
 func (s *Switch) Inject(in frame.PortID, b *frame.Buf) bool {
 	i := &s.injected
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if !i.made {
 		i.free, i.made = frame.NewBufs(maxInjected), true
-		i.waiting = make([]*frame.Buf, 0, maxInjected)
+		i.waiting, i.causes = make([]*frame.Buf, 0, maxInjected), make([]uint8, 0, maxInjected)
 	}
-	last := len(i.free) - 1
-	if last < 0 {
+	last, cause := len(i.free)-1, uint8(b.In)
+	if i.share[cause] > last {
 		return false
 	}
+	i.share[cause]++
+	i.causes = append(i.causes, cause)
 	c := i.free[last]
 	i.free = i.free[:last]
 	c.CopyFrom(b)
@@ -60,7 +66,11 @@ func (i *injected) take(bufs []*frame.Buf) int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	n := copy(bufs, i.waiting)
+	for _, cause := range i.causes[:n] {
+		i.share[cause]--
+	}
 	i.waiting = append(i.waiting[:0], i.waiting[n:]...)
+	i.causes = append(i.causes[:0], i.causes[n:]...)
 	return n
 }
 

@@ -126,8 +126,15 @@ func TestInject(t *testing.T) {
 	for inject(l.gateway.id, own) {
 		n++
 	}
-	if n != maxInjected {
-		t.Errorf("room for %d frames, want %d", n, maxInjected)
+	if n != maxInjected/2 {
+		t.Errorf("room for %d frames of one cause, want %d", n, maxInjected/2)
+	}
+	buf.In = l.guest.id // another's
+	for others := range maxInjected / 4 {
+		if !r.Inject(l.gateway.id, buf) {
+			t.Fatalf("room for %d frames of another cause, want %d", others, maxInjected/4)
+		}
+		n++
 	}
 	r.w.serveInjected()
 	if len(l.guest.sent) != n {
