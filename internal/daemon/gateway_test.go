@@ -9,6 +9,7 @@ import (
 
 	"weft/frame"
 	"weft/frame/frametest"
+	"weft/frame"
 	"weft/internal/control/api"
 	"weft/route/rtnl"
 	vswitch "weft/switch"
@@ -311,5 +312,32 @@ func TestPortThatFailedKeepsItsName(t *testing.T) {
 	d.queueFailed(d.ports["ct1"].id, errBroken)
 	if got := (*d.layer3.portNames.Load())[d.ports["ct1"].id]; got != "ct1" {
 		t.Errorf("the port is called %q", got)
+	}
+}
+
+// A bridge of the host's that loses its last port loses its address with it: networks go
+// by their other uplinks meanwhile.
+func TestUplinkWithoutAnAddressStopsNoOther(t *testing.T) {
+	k := newMemKernel(t, "br0", "eth0")
+	d := start(t, k, `{networks: [{name: default, uplinks: [br0, eth0]}]}`)
+	outside := func() string {
+		var names []string
+		for _, i := range d.layer3.view.Interfaces {
+			if i.Outside {
+				names = append(names, i.Name)
+			}
+		}
+		return strings.Join(names, " ")
+	}
+	mac := k.open["br0"].mac
+	for _, c := range []struct {
+		mac  frame.MAC
+		want string
+	}{{mac, "br0 eth0"}, {0, "eth0"}, {mac, "br0 eth0"}} {
+		k.open["br0"].mac = c.mac
+		k.set("br0", true)
+		if got := outside(); got != c.want {
+			t.Errorf("with MAC %v of br0 the router goes by %q, want %q", c.mac, got, c.want)
+		}
 	}
 }

@@ -184,7 +184,10 @@ func (d *Daemon) hostSideConfig(u *nic, up uplink) vswitch.PortConfig {
 // administrative state.
 func (d *Daemon) updateUplinkLocked(u *nic) {
 	h := d.hostSideConfig(u, u.up)
-	h.Static = u.net.staticOf(h.Name, u.up.HostMAC())
+	h.Static = u.net.staticOf(h.Name)
+	if mac := u.up.HostMAC(); mac != 0 { // a bridge of the host's without ports has none
+		h.Static = u.net.staticOf(h.Name, mac)
+	}
 	h.State = forwardingIf(u.link.Up)
 	d.must(d.sw.UpdatePort(u.host, h), u.name)
 

@@ -32,7 +32,7 @@ func (d *Daemon) viewLocked() route.View {
 			}
 		}
 		for _, u := range n.uplinks {
-			if u.up != nil && u.routed {
+			if u.up != nil && u.routed && u.up.HostMAC() != 0 {
 				v.Interfaces = append(v.Interfaces, d.outsideLocked(u))
 			}
 		}
