@@ -9,7 +9,6 @@ import (
 
 	"weft/frame"
 	"weft/frame/frametest"
-	"weft/frame"
 	"weft/internal/control/api"
 	"weft/route/rtnl"
 	vswitch "weft/switch"
