@@ -179,7 +179,11 @@ func (r *reservation) end() error {
 
 // forget removes the file, and with it all memory of the reservation.
 func (r *reservation) forget() error {
-	err := errors.Join(os.Remove(r.name), r.file.Close())
+	err := os.Remove(r.name)
+	if errors.Is(err, fs.ErrNotExist) { // somebody emptied the folder
+		err = nil
+	}
+	err = errors.Join(err, r.file.Close())
 	r.file = nil
 	return err
 }

@@ -81,6 +81,16 @@ func TestReservePortsKeepsWhatOthersChanged(t *testing.T) {
 	checkReserved(t, "restored", "9000,50000", dir, 0)
 }
 
+func TestReservePortsWithoutTheFile(t *testing.T) {
+	isolate(t)
+	dir := t.TempDir()
+	restore, err := ReservePorts(dir, 49152, 65535)
+	must(t, err)
+	must(t, os.RemoveAll(dir))
+	must(t, restore())
+	checkReserved(t, "restored", "", dir, 0)
+}
+
 // reserveChild reserves ports and crashes.
 func reserveChild() error {
 	if _, err := ReservePorts(os.Getenv("DIR"), 50000, 50999); err != nil {
