@@ -2,8 +2,11 @@ package daemon
 
 import (
 	"encoding/binary"
+	"net/netip"
+	"slices"
 
 	"weft/frame"
+	"weft/tap"
 )
 
 const (
@@ -25,3 +28,25 @@ func rarpAnnouncement(mac frame.MAC) []byte {
 	mac.Put(arp[18:])
 	return b
 }
+
+// announceGatewayLocked tells the guests of a network where its gateway's addresses are:
+// those who were plugged in from a network with the same subnet believe them elsewhere
+// (RFC 5227 3, RFC 4861 7.2.6).
+func (d *Daemon) announceGatewayLocked(n *network) {
+	g := n.gateway
+	if g == nil || g.att == nil {
+		return
+	}
+	buf, mac := frame.NewBufs(1)[0], g.att.MAC()
+	for _, p := range append(slices.Clone(n.cfg.Subnets), tap.GatewayLinkLocal) {
+		a := p.Addr()
+		if a.Is4() {
+			buf.MakeARP(frame.Broadcast, frame.ARPRequest, mac, a, a)
+		} else {
+			buf.MakeAdvertisement(frame.GroupMAC(allNodes), mac, a, allNodes, frame.AdvertRouter|frame.AdvertOverride, a)
+		}
+		d.sw.Inject(g.id, buf)
+	}
+}
+
+var allNodes = netip.MustParseAddr("ff02::1")

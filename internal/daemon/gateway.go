@@ -63,6 +63,7 @@ func (d *Daemon) openGatewayLocked(n *network) error {
 		return g.fault
 	}
 	d.mirrorLocked(n.cfg.Name+gatewaySuffix, g.id)
+	d.announceGatewayLocked(n)
 	d.log.Info("gateway up", zap.String(keyNetwork, n.cfg.Name), zap.String(keyDevice, g.device))
 	return nil
 }

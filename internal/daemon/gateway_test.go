@@ -1,9 +1,12 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -339,4 +342,32 @@ func TestUplinkWithoutAnAddressStopsNoOther(t *testing.T) {
 			t.Errorf("with MAC %v of br0 the router goes by %q, want %q", c.mac, got, c.want)
 		}
 	}
+}
+
+// A guest that comes from a network with the same subnet has the old gateway's MAC in
+// its caches.
+func TestGatewayIsAnnouncedToWhoIsPluggedIn(t *testing.T) {
+	k := newMemKernel(t, "veth1")
+	d := start(t, k, `{networks: [{name: a}]}`)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- d.sw.Run(ctx) }()
+	apply(t, d, `{networks: [{name: a}], ports: [{name: ct1, network: a, type: device, device: veth1}]}`)
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]bool{}
+	for _, p := range k.open["veth1"].wire.sent {
+		b := frame.NewBufs(1)[0]
+		b.SetBytes(p)
+		b.Parse()
+		if h := frame.ARP(p[frame.EthernetLen:]); b.Layers.EtherType == frame.EtherTypeARP {
+			told[h.SenderIP().String()] = true
+		}
+		if m := b.Neighbor(); m != nil && m.Type() == frame.ICMPv6Advertisement {
+			told[m.Target().String()] = true
+		}
+	}
+	want(t, "told of", slices.Sorted(maps.Keys(told)), []string{"192.168.150.1", "fd5a:150::1", "fe80::1"})
 }

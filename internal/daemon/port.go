@@ -41,6 +41,7 @@ func (d *Daemon) attachLocked(p *port) error {
 	}
 	p.att = att
 	d.mirrorLocked(p.cfg.Name, p.id)
+	d.announceGatewayLocked(p.net)
 	d.log.Info("port attached", zap.String(keyPort, p.cfg.Name), zap.String(keyNetwork, p.net.cfg.Name))
 	return nil
 }

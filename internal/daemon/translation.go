@@ -211,22 +211,30 @@ func (d *Daemon) forwardedLocked(n *network) []endpoint {
 }
 
 // adjust makes have what want says: by take for what is new, by drop for what is not
-// wanted any more.
+// wanted any more. What fails is tried again the next time.
 func adjust[T comparable](have *[]T, want []T, take, drop func(T) error) error {
 	var errs []error
+	var now []T
 	was := map[T]bool{}
 	for _, v := range *have {
 		was[v] = true
 	}
 	for _, v := range want {
+		var err error
 		if !was[v] {
-			errs = append(errs, take(v))
+			err = take(v)
+		}
+		if errs = append(errs, err); err == nil {
+			now = append(now, v)
 		}
 		delete(was, v)
 	}
 	for v := range was {
-		errs = append(errs, drop(v))
+		err := drop(v)
+		if errs = append(errs, err); err != nil {
+			now = append(now, v)
+		}
 	}
-	*have = want
+	*have = now
 	return errors.Join(errs...)
 }
