@@ -41,8 +41,8 @@ func FuzzGuard(f *testing.F) {
 // rogue says what gopacket takes the frame for, if a guest must not send it.
 func rogue(p []byte) string {
 	packet := gopacket.NewPacket(p, layers.LayerTypeEthernet, gopacket.Lazy)
-	if packet.Layer(layers.LayerTypeIPv6Fragment) != nil {
-		return "" // gopacket does not tell first fragments from later ones
+	if beyond(packet) {
+		return ""
 	}
 	if packet.Layer(layers.LayerTypeICMPv6RouterAdvertisement) != nil {
 		return "a router advertisement"
@@ -62,4 +62,23 @@ func rogue(p []byte) string {
 		return "a DHCPv6 server's message"
 	}
 	return ""
+}
+
+// beyond reports whether gopacket sees more than a host on the link would.
+func beyond(packet gopacket.Packet) bool {
+	networks := 0
+	for _, l := range packet.Layers() {
+		if _, ok := l.(gopacket.NetworkLayer); ok {
+			networks++
+		}
+	}
+	if networks > 1 {
+		return true // what is in a tunnel is for its far end
+	}
+	if packet.Layer(layers.LayerTypeIPv6Fragment) != nil {
+		return true // it does not tell first fragments from later ones
+	}
+	ip, ok := packet.NetworkLayer().(*layers.IPv6)
+	// Behind this header it does not mind where the packet ends.
+	return ok && ip.HopByHop != nil && int(ip.Length) < len(ip.HopByHop.Contents)+len(ip.HopByHop.Payload)
 }

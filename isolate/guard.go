@@ -82,7 +82,7 @@ func (g *Guard) Process(_ time.Duration, bufs []*frame.Buf) {
 	}
 }
 
-// isPlainTCP reports whether the frame is an untagged TCP packet without extension
+// isPlainTCP reports whether the frame is an untagged whole TCP packet without extension
 // headers: most of all frames, and none of the guard's business.
 func isPlainTCP(p []byte) bool {
 	const minLen = frame.EthernetLen + 20
@@ -91,7 +91,8 @@ func isPlainTCP(p []byte) bool {
 	}
 	switch frame.Ethernet(p).Type() {
 	case frame.EtherTypeIPv4:
-		return frame.Protocol(p[frame.EthernetLen+9]) == frame.ProtocolTCP
+		ip := frame.IPv4(p[frame.EthernetLen:])
+		return ip.Protocol() == frame.ProtocolTCP && ip.Fragment() == frame.FragmentNone
 	case frame.EtherTypeIPv6:
 		return frame.Protocol(p[frame.EthernetLen+6]) == frame.ProtocolTCP
 	}
