@@ -63,12 +63,12 @@ func TestNeighborsWordHoldsForASecond(t *testing.T) {
 		moved := w.guest
 		moved.MAC += 0x100
 		r.now += 900 * time.Millisecond
-		r.hear(otherPort, moved, w.gatewayA)
+		r.hear(guestPort, moved, w.gatewayA)
 		if n := r.neighbor(portA, w.guest.Addr); n.MAC != w.guest.MAC {
 			t.Errorf("moved to %v at once", n.MAC)
 		}
 		r.now += 200 * time.Millisecond
-		r.hear(otherPort, moved, w.gatewayA)
+		r.hear(guestPort, moved, w.gatewayA)
 		if n := r.neighbor(portA, w.guest.Addr); n.MAC != moved.MAC {
 			t.Errorf("stays %v", n.MAC)
 		}

@@ -107,6 +107,10 @@ func (t *turn) hear(w word, b *frame.Buf) {
 		if t.now-n.heard < lockTime {
 			return
 		}
+		if n.cause != b.In {
+			t.doubtLocked(n)
+			return
+		}
 	}
 	switch {
 	case w.answers:
@@ -118,6 +122,17 @@ func (t *turn) hear(w word, b *frame.Buf) {
 	n.mac.Store(uint64(w.mac))
 	t.r.releaseLocked(t.in, n)
 	ns.countLocked(n, b.In)
+}
+
+// doubtLocked asks a station whether it still has its address, which one behind another
+// port claims. As long as it answers the address is its own; else the next packet for it
+// asks all. So a guest that only says so gets nobody's traffic, and one that took over an
+// address gets its own with some seconds' delay.
+func (t *turn) doubtLocked(n *neighbor) {
+	if n.state == resolved {
+		n.state, n.tries = probed, 0
+		t.r.askLocked(t.now, t.in, n)
+	}
 }
 
 // releaseLocked sends what waited for a neighbor on its way.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"weft/frame"
 	"weft/frame/frametest"
@@ -138,4 +139,33 @@ func TestInjectedHasACause(t *testing.T) {
 	r.bufs[0].In = wirePort
 	r.Proxy(portU).Process(r.now, r.bufs)
 	want("an answer by proxy", wirePort)
+}
+
+// A guest does not get the traffic of another by claiming its address, while that answers.
+// One that is gone loses it.
+func TestClaimFromAnotherPort(t *testing.T) {
+	r := newRig(t).meet()
+	thief := ipv4.guest
+	thief.MAC += 0x100
+	claim := frametest.ARPReply(thief, frametest.End{MAC: macA, Addr: ipv4.gatewayA})
+	for range 3 {
+		r.now += 2 * time.Second
+		r.route(otherPort, claim)
+		r.expectNeighbor(portA, ipv4.guest.Addr, ipv4.guest.MAC, "probe")
+		if s := r.injected(); len(s) != 1 || frame.Ethernet(s[0].frame).Dst() != ipv4.guest.MAC {
+			t.Fatalf("sent %d frames, want a request to the guest", len(s))
+		}
+		r.route(otherPort, claim) // it is asked once
+		r.listen(guestPort, frametest.ARPReply(ipv4.guest, frametest.End{MAC: macA, Addr: ipv4.gatewayA}))
+		r.expectNeighbor(portA, ipv4.guest.Addr, ipv4.guest.MAC, "reachable")
+	}
+	r.now += 2 * time.Second
+	r.route(otherPort, claim)
+	r.tick(4 * time.Second)
+	r.injected()
+	if n := r.neighbor(portA, ipv4.guest.Addr); n.MAC != 0 {
+		t.Errorf("it is still %v who does not answer", n.MAC)
+	}
+	r.hear(otherPort, thief, ipv4.gatewayA)
+	r.expectNeighbor(portA, ipv4.guest.Addr, thief.MAC, "reachable")
 }
