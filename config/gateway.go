@@ -36,7 +36,7 @@ type NAT struct {
 	Addresses []netip.Addr `yaml:"addresses"` // external ones that are not the host's; none: the host's own
 	Filtering Filtering    `yaml:"filtering"` // RFC 4787 section 5; default address-and-port
 	Ports     PortRange    `yaml:"ports"`     // external ports; default 49152-65535 of the host's addresses, 1024-65535 of own ones
-	Quota     int          `yaml:"quota"`     // sessions of one port; 0 = no limit
+	Quota     int          `yaml:"quota"`     // sessions of one port; 0 = as many as it leaves free for others
 
 	// How long a session without traffic is remembered.
 	UDP            Duration `yaml:"udp"`             // default 5m (RFC 4787 REQ-5)

@@ -3,6 +3,7 @@ package nat
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"weft/frame"
@@ -160,6 +161,37 @@ func TestI08Quota(t *testing.T) {
 		}
 		r.wantSessions(1)
 		r.mustOut(build(at(f.guest, 5000), at(f.remote, 53)))
+	})
+}
+
+// Without a quota a port leaves others as much room as it takes, and each has a small
+// part of the table in any case.
+func TestI08FairShares(t *testing.T) {
+	forTransports(t, func(t *testing.T, f family, build func(src, dst netip.AddrPort) []byte) {
+		const capacity = 640
+		r := newRigOf(t, capacity, settings(func(p *Policy, _ *PoolConfig) { p.Fair = true }))
+		opened := func(in frame.PortID) (n int) {
+			for port := uint16(5000); port < 5000+capacity; port++ {
+				b := buf(build(at(f.guest, port+uint16(in)*capacity), at(f.remote, 53)), in)
+				if why := r.tab.Outbound(r.now, b, 1, 1); why != 0 {
+					if why != frame.DropNATQuota && why != frame.DropNATFull {
+						t.Fatalf("port %d: %v", in, why)
+					}
+					return n
+				}
+				n++
+			}
+			return n
+		}
+		got := []int{opened(1), opened(2), opened(3)}
+		if want := []int{320, 160, 80}; !slices.Equal(got, want) {
+			t.Errorf("ports got %v sessions, want %v", got, want)
+		}
+		for in := frame.PortID(4); in < 8; in++ {
+			if n := opened(in); n < capacity/fairShare {
+				t.Errorf("port %d got %d sessions, want %d or more", in, n, capacity/fairShare)
+			}
+		}
 	})
 }
 

@@ -114,7 +114,7 @@ func (t *Table) fragment(k *packet) (ours bool, why frame.Reason) {
 	if k.back && t.findExternal(f.dst) == 0 {
 		return false, 0
 	}
-	d := t.datagram(k.now, &f)
+	d := t.datagram(k.now, &f, b.In)
 	switch {
 	case !d.decided && f.from != 0:
 		return true, t.hold(b, d)
@@ -132,10 +132,19 @@ func (t *Table) fragment(k *packet) (ours bool, why frame.Reason) {
 	return true, 0
 }
 
+// group returns the datagrams of the group of senders that one belongs to. Inside, senders
+// are told apart by their port: addresses they can make up.
+func (t *Table) group(k *datagramKey, in frame.PortID) *[perSource]datagram {
+	if k.realm != 0 {
+		return &t.fragments.datagrams[t.index.tag(0, 0, uint64(in), address{})%sources]
+	}
+	return &t.fragments.datagrams[t.index.tag(0, 0, 0, k.src)%sources]
+}
+
 // datagram finds the datagram of a fragment, or makes room for it: the oldest of its
 // group makes way.
-func (t *Table) datagram(now time.Duration, f *part) *datagram {
-	group := &t.fragments.datagrams[t.index.tag(0, 0, uint64(f.realm), f.src)%sources]
+func (t *Table) datagram(now time.Duration, f *part, in frame.PortID) *datagram {
+	group := t.group(&f.datagramKey, in)
 	best := &group[0]
 	for i := range group {
 		d := &group[i]
@@ -188,7 +197,7 @@ func (f *part) putID(b *frame.Buf, id uint32) {
 // bounds (REQ-14 a).
 func (t *Table) hold(b *frame.Buf, d *datagram) frame.Reason {
 	n := 0
-	group := &t.fragments.datagrams[t.index.tag(0, 0, uint64(d.realm), d.src)%sources]
+	group := t.group(&d.datagramKey, b.In)
 	for i := range group {
 		n += group[i].held
 	}

@@ -319,10 +319,10 @@ func TestAtomicFragment(t *testing.T) {
 func TestU14HeldFragmentsAreBounded(t *testing.T) {
 	forFamilies(t, func(t *testing.T, f family) {
 		r := newRig(t, settings())
-		guest := f.guest
+		guest, in := f.guest, guestPort
 		hold := func(id uint32) frame.Reason {
 			whole := udpFrame(at(guest, 5000), at(f.remote, 53), 400)
-			_, why := r.out(piece(whole, id, 200, 208, false))
+			_, why := r.outBuf(r.buf(piece(whole, id, 200, 208, false), in))
 			return why
 		}
 		for id := range uint32(1000) {
@@ -340,8 +340,15 @@ func TestU14HeldFragmentsAreBounded(t *testing.T) {
 				t.Errorf("fragment %d of a datagram: %v", i, why)
 			}
 		}
-		for range 200 {
+		for id := range uint32(1000) { // as somebody else
 			guest = guest.Next()
+			hold(id)
+		}
+		if c := r.tab.Counters(); c.FragmentsHeld > maxHeldOf {
+			t.Errorf("%d held of one port that makes up addresses, want %d at most", c.FragmentsHeld, maxHeldOf)
+		}
+		for range 200 {
+			in++
 			for id := range uint32(10) {
 				hold(id)
 			}

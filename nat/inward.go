@@ -67,11 +67,12 @@ func (t *Table) openInward(k *packet, external uint16) (s *session, ours bool, w
 	if start := k.segment.begins(); f.proto == tcp && (start == nothing || start == midway && fw == nil) {
 		return nil, true, frame.DropNATInvalid
 	}
-	quota := t.capacity / 2 // however much comes from outside: inside has room for its own
+	quota, fair := t.capacity/2, false // however much comes from outside: inside has room for its own
 	if k.inside {
-		quota = t.realm(k.realm).quota
+		r := t.realm(k.realm)
+		quota, fair = r.quota, r.fair
 	}
-	if why := t.mayOpen(k.buf.In, quota); why != 0 {
+	if why := t.mayOpen(k.buf.In, quota, fair); why != 0 {
 		return nil, true, why
 	}
 	var h host

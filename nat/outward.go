@@ -46,7 +46,7 @@ func (t *Table) openOutward(k *packet, r *realm) (*session, frame.Reason) {
 	if f.proto == tcp && k.segment.begins() == nothing || k.message == response {
 		return nil, frame.DropNATInvalid
 	}
-	if why := t.mayOpen(k.buf.In, r.quota); why != 0 {
+	if why := t.mayOpen(k.buf.In, r.quota, r.fair); why != 0 {
 		return nil, why
 	}
 	host := t.findHost(k.realm, k.pool, f.src.address)

@@ -41,7 +41,7 @@ func (t *Table) Restore(now time.Duration, d Saved) bool {
 	if internal.is4() != remote.is4() || internal.is4() != d.External.Addr().Unmap().Is4() {
 		return false
 	}
-	if r == nil || i == 0 || !t.externals[i].configured || t.mayOpen(d.Port, r.quota) != 0 {
+	if r == nil || i == 0 || !t.externals[i].configured || t.mayOpen(d.Port, r.quota, false) != 0 {
 		return false
 	}
 	if t.sessionOutward(d.Realm, t.externals[i].pool, &flow{p, internal, remote}) != nil {

@@ -106,14 +106,20 @@ func (t *Table) sessionInward(external uint16, f *flow) *session {
 	return nil
 }
 
+// fairShare is the part of the table that a port of entry may have in any case.
+const fairShare = 64
+
 // mayOpen returns why no session more may be opened by packets of a port of entry, of
-// which quota are allowed; 0 is any number.
-func (t *Table) mayOpen(in frame.PortID, quota int) frame.Reason {
+// which quota are allowed; 0 is any number. A fair one leaves others as much as it has.
+func (t *Table) mayOpen(in frame.PortID, quota int, fair bool) frame.Reason {
+	opened, free := int(t.opened[in]), t.capacity-t.sessions.used
 	switch {
-	case quota != 0 && int(t.opened[in]) >= quota:
+	case quota != 0 && opened >= quota:
 		return frame.DropNATQuota
-	case t.sessions.used == t.capacity:
+	case free == 0:
 		return frame.DropNATFull
+	case fair && opened >= max(free, t.capacity/fairShare):
+		return frame.DropNATQuota
 	}
 	return 0
 }

@@ -26,7 +26,8 @@ type PoolConfig struct {
 type Policy struct {
 	Filtering Filtering
 	Timers    Timers
-	Quota     int // sessions that frames of one port of entry may open; 0: any number
+	Quota     int  // sessions that frames of one port of entry may open; 0: any number
+	Fair      bool // and no more of them than are left free for others, but for a small part of the table
 	Forwards  []Forward
 }
 
@@ -68,11 +69,12 @@ type realm struct {
 	filtering      Filtering
 	inboundRefresh bool
 	quota          int
+	fair           bool
 	idle           [states]uint32 // ticks that a session lives without packets
 }
 
 func newRealm(p Policy) *realm {
-	r := &realm{filtering: p.Filtering, inboundRefresh: p.Timers.InboundRefresh, quota: p.Quota}
+	r := &realm{filtering: p.Filtering, inboundRefresh: p.Timers.InboundRefresh, quota: p.Quota, fair: p.Fair}
 	set := func(d, otherwise time.Duration, of ...State) {
 		if d <= 0 {
 			d = otherwise

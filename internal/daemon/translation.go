@@ -70,7 +70,7 @@ func (d *Daemon) policyLocked(n *network) nat.Policy {
 			config.FilterAddress:             nat.AddressDependent,
 			config.FilterEndpointIndependent: nat.EndpointIndependent,
 		}[c.Filtering],
-		Quota: c.Quota,
+		Quota: c.Quota, Fair: c.Quota == 0,
 		Timers: nat.Timers{
 			UDP: time.Duration(c.UDP), ICMP: time.Duration(c.ICMP), TCPEstablished: time.Duration(c.TCPEstablished),
 			TCPTransitory: time.Duration(c.TCPTransitory), TCPClosing: time.Duration(c.TCPClosing),
