@@ -84,6 +84,9 @@ func (m *masquerader) Hairpin(now time.Duration, b *frame.Buf, _ uint16) (bool, 
 // quote gives what an ICMP error quotes another destination.
 func (m *masquerader) quote(b *frame.Buf, to netip.Addr) {
 	l, p := b.Layers, b.Bytes()
+	if l.Quoted(p).Version != l.Version {
+		return // it is cut short
+	}
 	sum := uint16(0)
 	if l.Version == 4 {
 		frame.IPv4(p[l.Quoted(p).L3:]).SetDst(to)
