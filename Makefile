@@ -7,7 +7,7 @@ LIBDIR     ?= $(PREFIX)/lib
 UNITDIR    ?= $(LIBDIR)/systemd/system
 # Inputs for each fuzz target; a time such as 30s will do, but now and then the end of
 # its time meets a worker at a bad moment, and go test calls that a failure.
-FUZZTIME   ?= 200000x
+FUZZTIME   ?= 40000x
 CONFIG     ?= config/example.yaml
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -64,7 +64,7 @@ unit: ## unit tests
 	go test -shuffle=on $(UNITS)
 race: ## unit tests under the race detector
 	go test -race -shuffle=on $(UNITS)
-fuzz: ## every fuzz target for FUZZTIME (200000x)
+fuzz: ## every fuzz target for FUZZTIME (40000x)
 	@test/fuzz.sh $(FUZZTIME)
 e2e: root ## end to end: real guests, namespaces, the host, failures
 	go test -p 1 -count=1 -parallel=4 -timeout=15m ./test/...
