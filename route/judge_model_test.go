@@ -270,7 +270,7 @@ func TestDecisionsAreTheTwins(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		is4 := rapid.Bool().Draw(t, "is4")
 		v := drawView(t, is4)
-		for range 32 {
+		for range 128 { // some fates are rare
 			at := rapid.SampledFrom(v.Interfaces).Draw(t, "in").Port
 			src, dst := drawAddr(is4).Draw(t, "src"), drawAddr(is4).Draw(t, "dst")
 			var translated netip.Addr
