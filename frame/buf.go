@@ -43,6 +43,8 @@ type Buf struct {
 	reason  Reason  // why the frame ends here; zero: it lives
 	Offload Offload // checksum and segmentation still to do
 	Layers  Layers  // what Parse found
+	Basis   Basis   // what the decision on the frame rests on
+	Came    Flow    // the frame as it came in, if the switch may remember what becomes of it
 }
 
 // NewBufs returns n empty Bufs over one slab of memory.

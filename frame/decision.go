@@ -1,0 +1,54 @@
+package frame
+
+import "time"
+
+// A Subject is something that decisions rest on: when it changes they no longer hold.
+type Subject uint64
+
+// Everything is what all decisions rest on.
+const Everything Subject = 0
+
+// PortSubject is a port: its state, its MTU, who captures there.
+func PortSubject(p PortID) Subject { return 1<<60 | Subject(p) }
+
+// StationSubject is where a station is in a network, by FID.
+func StationSubject(network uint16, mac MAC) Subject {
+	return 2<<60 ^ Subject(network)<<44 ^ Subject(mac)
+}
+
+// SessionSubject is a session of the translator's, by its handle.
+func SessionSubject(session uint32) Subject { return 3<<60 | Subject(session) }
+
+// NeighborSubject is a neighbor of the router's, by its handle.
+func NeighborSubject(neighbor uint32) Subject { return 4<<60 | Subject(neighbor) }
+
+// A Basis is what the decision on a frame rests on besides ports and stations, as those
+// say who decide. The switch receives frames with the zero Basis.
+type Basis struct {
+	Once     bool          // it is about this very frame: the next of its flow may fare otherwise
+	Session  uint32        // handle of the session that translated the frame; 0: none did
+	Outside  bool          // the frame came to the session from outside
+	Neighbor uint32        // handle of the next hop; 0: none
+	Idle     time.Duration // how long after the flow's last frame the decision may be used at most; 0: while its stations are known
+}
+
+// A Decision is what became of a frame that left by one port.
+type Decision struct {
+	In, Out PortID
+	Was     Flow // the frame as it came in
+	Is      Flow // the frame as it left
+	ByFlow  bool // it holds for frames of the same flow, else for all frames between the two stations with that tag
+	Routed  bool // a router had it: in front of Out, or on the way there
+	MTU     int  // of the way out: longer packets are for the switch to judge; 0: none
+	Least   int  // frames that are shorter the switch pads, in bytes
+
+	RestsOn [6]Subject // those after the last are Everything
+	Basis
+}
+
+// A TCPSeen is what the last segment of one direction of a connection said.
+type TCPSeen struct {
+	Next   uint32 // sequence number behind its last byte
+	Ack    uint32
+	Window uint16 // as it stands there, not scaled
+}
