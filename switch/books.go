@@ -16,6 +16,7 @@ type portIndex uint16
 // books hold what writers of the filtering database must know of networks and
 // ports: how many dynamic entries each has and may have, and whom to tell.
 type books struct {
+	memory   Memory
 	ports    shelf[portBook]    // by portIndex
 	networks shelf[networkBook] // by FID
 }
@@ -26,6 +27,9 @@ func (b *books) network(id FID) *networkBook { return b.networks.at(int(id)) }
 // tell reports a transition of one station. The group's lock is held, so that
 // those of one station are told in the order in which they happened.
 func (b *books) tell(k key, from, to portIndex) {
+	if from != 0 && from != to {
+		b.memory.Changed(frame.StationSubject(uint16(k.network()), k.mac()))
+	}
 	if told := b.network(k.network()).told; told != nil {
 		told(k.mac(), b.port(from).id, b.port(to).id)
 	}

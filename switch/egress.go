@@ -21,11 +21,17 @@ func (w *worker) transmit(e *port, from *queue, bufs []*frame.Buf) {
 	x.worker, x.port, x.tally = w, e, &e.counters[w.index]
 	// All frames of a flow come in by one queue and so leave by one.
 	x.queue = e.queues[(int(from.port)+from.number)%len(e.queues)]
+	p := w.snap.ports[from.port]
 	for _, b := range bufs {
 		switch {
 		case e.MTU > 0 && b.Len()-frame.EthernetLen > e.MTU && b.PacketLen() > e.MTU:
 			x.tally.drops[frame.DropOversize].add(1)
 			continue
+		}
+		if noted(b) {
+			w.remember(p, e, b)
+		}
+		switch {
 		case e.Features.Carries(b.Offload):
 		case b.Offload.GSO != frame.GSONone:
 			x.segment(b)

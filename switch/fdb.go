@@ -93,7 +93,7 @@ func newFDB(stations int) (*fdb, error) {
 	// 2.4 slots a station: most find their first bucket free, and the first that
 	// finds no place comes after the last that was promised one.
 	n := stations*6/10 + 2
-	f := &fdb{shift: 64}
+	f := &fdb{shift: 64, books: books{memory: forgetful{}}}
 	groups := 1
 	for groups < maxGroups && n/groups >= 2*groupBuckets {
 		groups *= 2
@@ -232,6 +232,19 @@ func (f *fdb) learn(k key, p portIndex, now uint32) outcome {
 	f.dynamic.Add(1)
 	f.books.tell(k, 0, p)
 	return learned
+}
+
+// touch notes that a station was seen at seconds on the port where it is known to be.
+func (f *fdb) touch(k key, port frame.PortID, seconds uint32) {
+	first, second := f.pair(k)
+	mu := f.lock(first)
+	defer mu.Unlock()
+	if s := f.find(k, first, second); s != nil {
+		e := entry(s.entry.Load())
+		if !e.static() && f.books.port(e.port()).id == port && e.seen() < seconds {
+			s.entry.Store(uint64(dynamic(e.port(), seconds)))
+		}
+	}
 }
 
 // errTaken says that an address has a static entry of another port.

@@ -53,6 +53,7 @@ func (s *Switch) Inject(in frame.PortID, b *frame.Buf) bool {
 	i.free = i.free[:last]
 	c.CopyFrom(b)
 	c.Revive()
+	c.Came = frame.Flow{} // what held it back does not hold back the next
 	c.In = in
 	i.waiting = append(i.waiting, c)
 	if i.worker != nil && len(i.waiting) == 1 {

@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"weft/frame"
 )
 
 const (
@@ -22,6 +24,7 @@ type network struct {
 	id      FID
 	ageing  uint32  // seconds
 	members []*port // forwarding ports; in a snapshot only
+	grain   Scope   // of all stages; in a snapshot only
 }
 
 // AddNetwork makes a network.
@@ -78,6 +81,7 @@ func (s *Switch) UpdateNetwork(id FID, c NetworkConfig) error {
 	n.NetworkConfig = c
 	n.setLimits(s.db.books.network(id))
 	s.publishLocked()
+	s.memory.Changed(frame.Everything)
 	return nil
 }
 

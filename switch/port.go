@@ -31,6 +31,8 @@ type queue struct {
 	place  int // in the worker's list
 	fd     int
 	dead   atomic.Bool
+
+	drainage // written by the worker
 }
 
 // AddPort makes a port; its queues are read from now on. If it fails, the queues
@@ -153,6 +155,7 @@ func (s *Switch) UpdatePort(id frame.PortID, c PortConfig) error {
 	p.PortConfig = c
 	s.db.books.port(p.index).limit.Store(int32(c.Stations))
 	s.publishLocked()
+	s.memory.Changed(frame.PortSubject(id))
 	s.removeStatic(p, gone)
 	s.flushUnlessForwarding(p)
 	return nil
@@ -177,6 +180,7 @@ func (s *Switch) SetState(id frame.PortID, st State) error {
 	}
 	p.State = st
 	s.publishLocked()
+	s.memory.Changed(frame.PortSubject(id))
 	s.flushUnlessForwarding(p)
 	return nil
 }
@@ -207,6 +211,7 @@ func (s *Switch) removePortLocked(p *port) error {
 		s.polls[q.worker][q.place] = nil
 	}
 	s.publishLocked()
+	s.memory.Changed(frame.PortSubject(p.id))
 	s.db.flush(func(_ key, e entry) bool { return e.port() == p.index })
 	var errs []error
 	for _, q := range p.queues {
@@ -228,6 +233,7 @@ func (s *Switch) SetMirror(id frame.PortID, m Mirror) error {
 	}
 	p.mirror = m
 	s.publishLocked()
+	s.memory.Changed(frame.PortSubject(id))
 	return nil
 }
 

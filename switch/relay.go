@@ -13,6 +13,7 @@ func (w *worker) relay(q *queue, in []*frame.Buf) {
 		p.mirror.Mirror(w.now, Received, in)
 	}
 	live := w.admit(p, c, in)
+	w.note(p, live)
 	for _, stage := range p.network.Stages {
 		if len(live) == 0 {
 			break

@@ -19,6 +19,7 @@ func (w *worker) route(p *port, c *tally) {
 	}
 	w.iface.Router.Route(w.now, w.offered)
 	for _, b := range w.offered {
+		b.Basis.Routed = true
 		switch r := b.Reason(); {
 		case r != 0:
 			c.end(r)

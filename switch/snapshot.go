@@ -45,6 +45,10 @@ func (s *Switch) publishLocked() {
 	for i, n := range s.networks {
 		if n != nil {
 			view := *n
+			view.grain = ScopeL2
+			for _, stage := range n.Stages {
+				view.grain = min(view.grain, stage.Scope())
+			}
 			networks[i] = &view
 		}
 	}

@@ -107,3 +107,13 @@ func (s *Switch) FlushStations(id FID, port frame.PortID) int {
 		return k.network() == id && !e.static() && (port == 0 || s.db.books.port(e.port()).id == port)
 	})
 }
+
+// Touch notes that a station spoke at a port so long ago, behind the switch's back: its
+// entry does not age meanwhile. Of one that is unknown there, or static, nothing changes.
+func (s *Switch) Touch(id FID, mac frame.MAC, port frame.PortID, ago time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.db.touch(keyOf(id, mac), port, stamp(max(0, s.now()-ago)))
+	}
+}

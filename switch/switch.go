@@ -19,6 +19,8 @@ type Config struct {
 	Stations int           // capacity of the filtering database; 0: 65,536
 	Spin     time.Duration // how long an idle worker polls before it sleeps; 0: the default, negative: not at all
 
+	Memory Memory // remembers decisions; nil: none does
+
 	// QueueFailed is told of a queue that reported an error. The port has stopped
 	// using the queue. It is called on a goroutine of its own, never on a worker.
 	QueueFailed func(port frame.PortID, err error)
@@ -87,6 +89,7 @@ type Switch struct {
 	workers     int
 	spin        time.Duration
 	queueFailed func(frame.PortID, error)
+	memory      Memory
 	start       time.Time
 	now         func() time.Duration // since start; tests set their own
 
@@ -128,12 +131,17 @@ func New(c Config) (*Switch, error) {
 		workers:     cmp.Or(c.Workers, defaultWorkers()),
 		spin:        max(0, cmp.Or(c.Spin, defaultSpin)),
 		queueFailed: c.QueueFailed,
+		memory:      c.Memory,
 		start:       time.Now(),
 		db:          db,
 		failures:    failures{signal: make(chan struct{}, 1)},
 		ports:       make([]*port, 1),
 		networks:    make([]*network, 1),
 	}
+	if s.memory == nil {
+		s.memory = forgetful{}
+	}
+	s.db.books.memory = s.memory
 	s.now = func() time.Duration { return time.Since(s.start) }
 	s.polls = make([][]*queue, s.workers)
 	s.mu.Lock()

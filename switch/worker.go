@@ -29,9 +29,12 @@ type worker struct {
 	followed chan struct{} // a token for each snapshot that the worker went over to
 	left     chan struct{} // closed when the worker has stopped
 
-	now  time.Duration // of the present batch
-	bufs []*frame.Buf
-	live [batch]*frame.Buf // those of bufs that were not dropped
+	now      time.Duration // of the present batch
+	since    uint64        // the memory's mark before it was decided on
+	memory   Memory
+	decision frame.Decision // what the memory is told
+	bufs     []*frame.Buf
+	live     [batch]*frame.Buf // those of bufs that were not dropped
 
 	offered []*frame.Buf // for the interface of layer 3, not yet routed
 	iface   *port
@@ -55,7 +58,7 @@ func newWorker(s *Switch, index int) (*worker, error) {
 		return nil, err
 	}
 	w := &worker{
-		s: s, index: index, poller: p, snap: &snapshot{polls: make([][]*queue, s.workers)},
+		s: s, memory: s.memory, index: index, poller: p, snap: &snapshot{polls: make([][]*queue, s.workers)},
 		followed: make(chan struct{}, 1), left: make(chan struct{}),
 	}
 	w.adopt(s.snap.Load())
@@ -148,21 +151,4 @@ func (w *worker) wait() []int {
 	ready := w.poller.sleep()
 	w.restless = time.Since(begin) < 2*w.s.spin
 	return ready
-}
-
-// serve carries one batch of a queue.
-func (w *worker) serve(q *queue) {
-	if q.dead.Load() {
-		w.poller.remove(q.fd)
-		return
-	}
-	n, err := q.Recv(w.bufs)
-	if n > 0 {
-		w.now = w.s.now()
-		w.relay(q, w.bufs[:n])
-	}
-	if err != nil {
-		w.poller.remove(q.fd)
-		w.s.fail(q, w.snap.ports[q.port].id, err)
-	}
 }
