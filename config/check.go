@@ -53,6 +53,9 @@ func check(c *Config, b *binder) {
 	k.within("switch.workers", c.Switch.Workers, 0, maxWorkers)
 	k.within("switch.stations", c.Switch.Stations, 1, maxStations)
 	k.within("switch.sessions", c.Switch.Sessions, 1, maxSessions)
+	if c.Switch.Fastpath == FastpathXDP {
+		k.complain("switch.fastpath", "xdp", "xdp is for ports of type tap (want on or off)")
+	}
 	for i := range c.Networks {
 		k.network(index("networks", i), i)
 	}

@@ -50,6 +50,7 @@ func (k *checker) port(at string, i int) {
 		k.mac(at+".mac", p)
 	}
 	k.addresses(at+".addresses", p)
+	k.fastpath(at+".fastpath", p)
 }
 
 func (k *checker) portName(at string, i int, p *Port) {

@@ -16,11 +16,12 @@ type Config struct {
 	Ports    []Port    `yaml:"ports"`
 }
 
-// Switch is what concerns all networks. It takes effect at start only.
+// Switch is what concerns all networks. All but Fastpath takes effect at start only.
 type Switch struct {
-	Workers  int `yaml:"workers"`  // OS threads that carry frames; 0 = one for every two CPUs, at most 4
-	Stations int `yaml:"stations"` // capacity of the filtering database; default 65,536
-	Sessions int `yaml:"sessions"` // capacity of the table of NAT sessions; default 262,144
+	Workers  int      `yaml:"workers"`  // OS threads that carry frames; 0 = one for every two CPUs, at most 4
+	Stations int      `yaml:"stations"` // capacity of the filtering database; default 65,536
+	Sessions int      `yaml:"sessions"` // capacity of the table of NAT sessions; default 262,144
+	Fastpath Fastpath `yaml:"fastpath"` // the flow cache in the kernel, of all ports: on (default) or off
 }
 
 // A Mode says how a network reaches the world.
@@ -83,6 +84,7 @@ type Port struct {
 	NetNS     string         `yaml:"netns"`     // host: name of the network namespace (ip-netns(8)) that gets the host's side
 	Stations  int            `yaml:"stations"`  // limit of dynamic entries; 0 = none
 	Offloads  *bool          `yaml:"offloads"`  // host: checksum and segmentation offloads; default true
+	Fastpath  Fastpath       `yaml:"fastpath"`  // the flow cache in the kernel: on (default), off, or for taps xdp
 }
 
 // A Duration is a time.Duration that reads and writes as "300s".

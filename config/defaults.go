@@ -38,6 +38,7 @@ var (
 func (c *Config) setDefaults(b *binder) {
 	preset(b, "switch.stations", &c.Switch.Stations, DefaultStations)
 	preset(b, "switch.sessions", &c.Switch.Sessions, DefaultSessions)
+	preset(b, "switch.fastpath", &c.Switch.Fastpath, FastpathOn)
 	free := c.freeDefaults() // for the first NAT network that needs them
 	for i := range c.Networks {
 		n, at := &c.Networks[i], index("networks", i)
@@ -86,6 +87,7 @@ func (p *Port) setDefaults(b *binder, at string, hasDefault bool) {
 	preset(b, at+".type", &p.Type, PortTAP)
 	preset(b, at+".device", &p.Device, p.Name)
 	preset(b, at+".queues", &p.Queues, DefaultQueues)
+	preset(b, at+".fastpath", &p.Fastpath, FastpathOn)
 	if p.Offloads == nil {
 		p.Offloads = new(true)
 	}

@@ -224,7 +224,7 @@ func newValues(t *rapid.T, list string) (values, map[string]string) {
 	if list == "ports" {
 		choice = map[string][]any{
 			"mac": {nil, "52:54:00:00:0a:01"}, "owner": {nil, "kvm", "root", "a#b"}, "queues": {nil, 8.0},
-			"stations": {nil, 7, "8"}, "group": {nil, 107},
+			"stations": {nil, 7, "8"}, "group": {nil, 107}, "fastpath": {nil, "on", "off", "xdp", true, false},
 		}
 	}
 	v, yaml := values{}, map[string]string{}

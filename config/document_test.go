@@ -95,6 +95,8 @@ var edits = []namedEdit{
 	{"list, flow over lines", func(d *config.Document) error {
 		return d.SetPort("mgmt0", values{"addresses": []string{"10.0.0.1/8"}})
 	}},
+	{"set a word that YAML 1.1 has for a truth value", func(d *config.Document) error { return d.SetPort("vm1", values{"fastpath": "off"}) }},
+	{"set a truth value for a word", func(d *config.Document) error { return d.SetPort("ct1", values{"fastpath": true}) }},
 	{"an heir's own key", func(d *config.Document) error { return d.SetPort("vm5", values{"owner": "kvm"}) }},
 	{"new network", func(d *config.Document) error {
 		return d.SetNetwork("new", values{"mode": "bridged", "uplinks": []string{"eth5"}, "mtu": nil})
@@ -265,7 +267,8 @@ func TestDocumentDeleteOfTheUnknownIsErrNotFound(t *testing.T) {
 // A document written from nothing by edits says what the edits said.
 func rewrite(t *testing.T, c *config.Config) *config.Document {
 	t.Helper()
-	d := mustDocument(t, fmt.Sprintf("switch: {workers: %d, stations: %d, sessions: %d}\n", c.Switch.Workers, c.Switch.Stations, c.Switch.Sessions))
+	d := mustDocument(t, fmt.Sprintf("switch: {workers: %d, stations: %d, sessions: %d, fastpath: %s}\n",
+		c.Switch.Workers, c.Switch.Stations, c.Switch.Sessions, c.Switch.Fastpath))
 	for _, n := range c.Networks { // reach names networks, so they come first
 		v := values{"mode": n.Mode, "mtu": n.MTU, "ageing": n.Ageing, "stations": n.Stations, "uplinks": n.Uplinks}
 		if n.Mode.HasGateway() {
@@ -289,7 +292,7 @@ func rewrite(t *testing.T, c *config.Config) *config.Document {
 		}
 	}
 	for _, p := range c.Ports {
-		v := values{"network": p.Network, "type": p.Type, "device": p.Device, "stations": p.Stations}
+		v := values{"network": p.Network, "type": p.Type, "device": p.Device, "stations": p.Stations, "fastpath": p.Fastpath}
 		if p.MAC != 0 {
 			v["mac"] = p.MAC
 		}

@@ -85,16 +85,16 @@ ports:
   - {name: h, network: lab, type: host, addresses: [172.16.9.1/24, "fd00::1/64"], offloads: false}
 `)
 	want := &config.Config{
-		Switch: config.Switch{Stations: 65536, Sessions: 262144},
+		Switch: config.Switch{Stations: 65536, Sessions: 262144, Fastpath: "on"},
 		Networks: []config.Network{
 			{Name: "lab", Mode: "isolated", MTU: 1500, Ageing: config.Duration(300 * time.Second)},
 			{Name: "lan", Mode: "bridged", Uplinks: []string{"eth0"}, MTU: 1500, Ageing: config.Duration(300 * time.Second)},
 		},
 		Ports: []config.Port{
-			{Name: "vm1", Network: "lab", Type: "tap", Device: "vm1", Queues: 1, Offloads: new(true)},
-			{Name: "ct1", Network: "lan", Type: "device", Device: "veth0", Queues: 1, MAC: 0x525400000001, Offloads: new(true)},
+			{Name: "vm1", Network: "lab", Type: "tap", Device: "vm1", Queues: 1, Offloads: new(true), Fastpath: "on"},
+			{Name: "ct1", Network: "lan", Type: "device", Device: "veth0", Queues: 1, MAC: 0x525400000001, Offloads: new(true), Fastpath: "on"},
 			{
-				Name: "h", Network: "lab", Type: "host", Device: "h", Queues: 1, Offloads: new(false),
+				Name: "h", Network: "lab", Type: "host", Device: "h", Queues: 1, Offloads: new(false), Fastpath: "on",
 				Addresses: []netip.Prefix{netip.MustParsePrefix("172.16.9.1/24"), netip.MustParsePrefix("fd00::1/64")},
 			},
 		},

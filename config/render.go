@@ -47,7 +47,11 @@ func yamlText(t reflect.Type, v reflect.Value) (string, error) {
 	case reflect.String:
 		return textOf(t, v.String()), nil
 	case reflect.Bool:
-		return strconv.FormatBool(v.Bool()), nil
+		text := strconv.FormatBool(v.Bool())
+		if t == reflect.TypeFor[Fastpath]() {
+			text = textOf(t, text)
+		}
+		return text, nil
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		return strconv.FormatInt(v.Int(), 10), nil
 	case reflect.Float32, reflect.Float64: // a number that came as JSON
@@ -66,8 +70,12 @@ func yamlText(t reflect.Type, v reflect.Value) (string, error) {
 }
 
 func textOf(t reflect.Type, s string) string {
-	if numeric(t) && isDecimal(s) {
+	var word Fastpath
+	switch {
+	case numeric(t) && isDecimal(s):
 		return s
+	case t == reflect.TypeFor[Fastpath]() && word.UnmarshalText([]byte(s)) == nil:
+		return string(word) // without quotes: read as a truth value it is the same
 	}
 	return quote(s)
 }

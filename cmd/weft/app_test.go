@@ -118,6 +118,7 @@ func TestCommandsAskTheEngine(t *testing.T) {
 		"port add vm1":                    `edit port vm1 op=2 map[string]interface {}{} runtime=false`,
 		"port add h type=host addresses=10.0.0.1/24,fd00::1/64 offloads=off":   `edit port h op=2 map[string]interface {}{"addresses":[]interface {}{"10.0.0.1/24", "fd00::1/64"}, "offloads":false, "type":"host"} runtime=false`,
 		"port set eth0:wire mac=52:54:00:00:00:01 queues=2 owner=libvirt-qemu": `edit port eth0:wire op=3 map[string]interface {}{"mac":"52:54:00:00:00:01", "owner":"libvirt-qemu", "queues":2} runtime=false`,
+		"port set vm1 fastpath=xdp":             `edit port vm1 op=3 map[string]interface {}{"fastpath":"xdp"} runtime=false`,
 		"port delete vm1 --runtime":             `edit port vm1 op=4 map[string]interface {}(nil) runtime=true`,
 		"fdb add lan 52-54-00-00-00-07 vm1":     `add station lan 52:54:00:00:00:07 vm1`,
 		"fdb delete lan 52:54:00:00:00:07":      `delete station lan 52:54:00:00:00:07`,

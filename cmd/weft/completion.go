@@ -120,6 +120,8 @@ func (a *app) valuesOf(e entry, k key) completer {
 		return fixed(string(config.PortTAP), string(config.PortDevice), string(config.PortHost))
 	case k.kind == reflect.TypeFor[config.Filtering]():
 		return fixed(string(config.FilterAddressAndPort), string(config.FilterAddress), string(config.FilterEndpointIndependent))
+	case k.kind == reflect.TypeFor[config.Fastpath]():
+		return fixed(string(config.FastpathOn), string(config.FastpathOff), string(config.FastpathXDP))
 	case k.kind.Kind() == reflect.Bool:
 		return fixed("true", "false")
 	case k.name == "network" && e.noun == client.Port:

@@ -47,6 +47,7 @@ func TestCompletion(t *testing.T) {
 		"network set lan what=":                  "",
 		"network set lan what.":                  "",
 		"port set vm1 network=":                  "network=lan network=lab network=default network=dmz",
+		"port set vm1 fastpath=":                 "fastpath=on fastpath=off fastpath=xdp",
 		"port set vm1 type=d":                    "type=device",
 		"fdb add lan ":                           "",
 		"fdb add lan 52:54:00:00:00:1 ":          "vm1 vm2 eth0:wire",
