@@ -235,14 +235,14 @@ func (f *fdb) learn(k key, p portIndex, now uint32) outcome {
 }
 
 // touch notes that a station was seen at seconds on the port where it is known to be.
-func (f *fdb) touch(k key, port frame.PortID, seconds uint32) {
+func (f *fdb) touch(k key, p portIndex, seconds uint32) {
 	first, second := f.pair(k)
 	mu := f.lock(first)
 	defer mu.Unlock()
 	if s := f.find(k, first, second); s != nil {
 		e := entry(s.entry.Load())
-		if !e.static() && f.books.port(e.port()).id == port && e.seen() < seconds {
-			s.entry.Store(uint64(dynamic(e.port(), seconds)))
+		if !e.static() && e.port() == p && e.seen() < seconds {
+			s.entry.Store(uint64(dynamic(p, seconds)))
 		}
 	}
 }

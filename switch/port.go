@@ -127,7 +127,12 @@ func (s *Switch) addStatic(p *port, list []frame.MAC) error {
 	return nil
 }
 
+// removeStatic removes static entries of a port. Among them may be the address by which
+// frames come to a router, which no decision of its names.
 func (s *Switch) removeStatic(p *port, list []frame.MAC) {
+	if len(list) > 0 {
+		defer s.memory.Changed(frame.Everything)
+	}
 	own := func(_ key, e entry) bool { return e.static() && e.port() == p.index }
 	for _, mac := range list {
 		s.db.remove(keyOf(p.Network, mac), own)

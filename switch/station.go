@@ -88,6 +88,7 @@ func (s *Switch) DeleteStation(id FID, mac frame.MAC) bool {
 	}
 	now := stamp(s.now())
 	there := false
+	defer s.memory.Changed(frame.Everything)
 	s.db.remove(keyOf(id, mac), func(k key, e entry) bool {
 		there = e.alive(s.db.books.network(id).oldest(now))
 		return true
@@ -110,10 +111,26 @@ func (s *Switch) FlushStations(id FID, port frame.PortID) int {
 
 // Touch notes that a station spoke at a port so long ago, behind the switch's back: its
 // entry does not age meanwhile. Of one that is unknown there, or static, nothing changes.
-func (s *Switch) Touch(id FID, mac frame.MAC, port frame.PortID, ago time.Duration) {
+func (s *Switch) Touch(port frame.PortID, mac frame.MAC, ago time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.closed {
-		s.db.touch(keyOf(id, mac), port, stamp(max(0, s.now()-ago)))
+	if p, err := s.portLocked(port); err == nil {
+		s.db.touch(keyOf(p.Network, mac), p.index, stamp(max(0, s.now()-ago)))
+	}
+}
+
+// Learn makes a dynamic entry, as if the station had spoken at a forwarding port, within
+// the limits that hold for those (IEEE 802.1Q 8.7). One that the station has stays.
+func (s *Switch) Learn(port frame.PortID, mac frame.MAC) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, err := s.portLocked(port)
+	if err != nil || p.State != Forwarding || checkStation(mac) != nil {
+		return
+	}
+	now := stamp(s.now())
+	k := keyOf(p.Network, mac)
+	if e := s.db.get(k); e == 0 || !e.alive(s.db.books.network(p.Network).oldest(now)) {
+		s.db.learn(k, p.index, now)
 	}
 }
