@@ -66,8 +66,9 @@ race: ## unit tests under the race detector
 	go test -race -shuffle=on $(UNITS)
 fuzz: ## every fuzz target for FUZZTIME (40000x)
 	@test/fuzz.sh $(FUZZTIME)
-e2e: root ## end to end: real guests, namespaces, the host, failures
+e2e: root ## end to end: real guests, namespaces, the host, failures; with the flow cache and without
 	go test -p 1 -count=1 -parallel=4 -timeout=15m ./test/...
+	WEFT_FASTPATH=off go test -p 1 -count=1 -parallel=4 -timeout=15m ./test/e2e ./test/gateway
 
 .PHONY: test
 test: root deps fmt vet lint unit race fuzz e2e ## everything that CI runs

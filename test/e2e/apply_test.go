@@ -43,12 +43,12 @@ func TestApplyLeavesRunningTrafficAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	more := h.Write("more.yaml", strings.Replace(twoGuests, "ports:",
+	more := h.Write("more.yaml", lab.Document(strings.Replace(twoGuests, "ports:",
 		"  - {name: lan, mode: bridged, uplinks: [nic0]}\nports:", 1)+`
   - {name: vm3, network: lan}
   - {name: ct1, network: lab, type: device}
   - {name: mgmt0, network: lan, type: host, addresses: [172.16.9.1/24]}
-`)
+`))
 	rounds := 0
 	for end := time.Now().Add((seconds - 1) * time.Second); time.Now().Before(end); rounds++ {
 		w.MustWeft("apply", "-f", more, "--dry-run")
@@ -123,7 +123,7 @@ ports:
   - {name: taken, network: more}
 `, 1)
 	bad = strings.Replace(bad, "ports:", "  - {name: more, mode: bridged, uplinks: [nic0]}\nports:", 1)
-	_, err := w.Weft("apply", "-f", h.Write("bad.yaml", bad))
+	_, err := w.Weft("apply", "-f", h.Write("bad.yaml", lab.Document(bad)))
 	if err == nil || !strings.Contains(err.Error(), "taken") || !strings.Contains(err.Error(), "exit status 1") {
 		t.Errorf("weft apply: %v, want exit status 1 and the device that is in the way", err)
 	}
@@ -136,7 +136,7 @@ ports:
 	if got := h.hv.Run("ip -br link"); names(got) != names(links) {
 		t.Errorf("links after a failed apply:\n%s\nwant:\n%s", got, links)
 	}
-	if b, err := os.ReadFile(w.Config); err != nil || string(b) != document {
+	if b, err := os.ReadFile(w.Config); err != nil || string(b) != lab.Document(document) {
 		t.Errorf("the file after a failed apply: %v: %s", err, b)
 	}
 	h.talks(a, 14)
@@ -164,7 +164,7 @@ ports:
   - {name: a-name-that-is-too-long, network: lab}
 `
 	wants := []string{"isolatd", "12", "colour", "nowhere", "a-name-that-is-too-long"}
-	_, err := w.Weft("apply", "-f", h.Write("faulty.yaml", faulty))
+	_, err := w.Weft("apply", "-f", h.Write("faulty.yaml", lab.Document(faulty)))
 	if err == nil {
 		t.Fatal("weft apply took a faulty document")
 	}

@@ -149,7 +149,7 @@ func TestDiskFull(t *testing.T) {
 	if got := withoutStations(w); !reflect.DeepEqual(got, ports) {
 		t.Errorf("ports: %v, want %v", got, ports)
 	}
-	if b, err := os.ReadFile(w.Config); err != nil || string(b) != twoContainers {
+	if b, err := os.ReadFile(w.Config); err != nil || string(b) != lab.Document(twoContainers) {
 		t.Errorf("the file is %q (%v), want it unchanged", b, err)
 	}
 	h.talks(a, 14)

@@ -88,10 +88,10 @@ func (n *NS) Weftd(document string) *Weftd {
 	return w
 }
 
-// Edit replaces the document's text; the daemon is not told.
+// Edit replaces the document's text, as Document has it; the daemon is not told.
 func (w *Weftd) Edit(document string) {
 	w.lab.Helper()
-	if err := os.WriteFile(w.Config, []byte(document), 0o644); err != nil {
+	if err := os.WriteFile(w.Config, []byte(Document(document)), 0o644); err != nil {
 		w.lab.Fatalf("lab: %v", err)
 	}
 }
