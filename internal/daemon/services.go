@@ -28,20 +28,22 @@ type services struct {
 }
 
 // stages returns what the network's frames pass before they are relayed, in this order.
+// The flow cache leaves ARP, neighbor discovery and DHCP to the switch: those who ask for
+// nothing else leave it free to remember by stations.
 func (n *network) stages() []vswitch.Stage {
 	var list []vswitch.Stage
 	for _, u := range n.uplinks {
 		if u.asked != nil {
-			list = append(list, stage{u.asked, vswitch.ScopePacket}) // who asks the wire for addresses behind weft
+			list = append(list, stage{u.asked, vswitch.ScopeL2}) // who asks the wire for addresses behind weft
 		}
 	}
 	if n.gateway == nil || n.gateway.guard == nil {
 		return list
 	}
 	return append(list,
-		stage{n.gateway.guard, vswitch.ScopePacket},    // nobody plays the gateway, before anything believes him
-		stage{n.gateway.server, vswitch.ScopePacket},   // takes what is for DHCP and asks for routers
-		stage{n.gateway.listener, vswitch.ScopePacket}, // hears what stations tell of their addresses
+		stage{n.gateway.guard, vswitch.ScopeFlow},   // nobody plays the gateway, before anything believes him
+		stage{n.gateway.server, vswitch.ScopeFlow},  // takes what is for DHCP and asks for routers
+		stage{n.gateway.listener, vswitch.ScopeL2}, // hears what stations tell of their addresses
 	)
 }
 
