@@ -24,7 +24,7 @@ func newArbiter(t testing.TB, proxy bool) *arbiter {
 	must(t, err)
 	u, err := AttachUplink(UplinkConfig{Name: "nic0", MTU: 1500, Proxy: proxy, Claims: c})
 	must(t, err)
-	id, err := hooks()[0].find(u.device, ingress)
+	id, err := hooks()[0].find(u.device, ingress, ownSeat)
 	must(t, err)
 	p, err := ebpf.NewProgramFromID(id)
 	must(t, err)

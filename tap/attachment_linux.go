@@ -21,6 +21,7 @@ type attachment struct {
 	qdisc      bool // weft made the device's clsact qdisc, now or earlier
 	companions []*companion
 	states     *ebpf.Map // of the device's programs
+	fronted    bool      // a front was set
 
 	once   sync.Once
 	closed error
@@ -136,15 +137,10 @@ func (a *attachment) place(device netlink.Link, d direction, p program) error {
 		return fmt.Errorf("%s: %w", device.Attrs().Name, err)
 	}
 	defer loaded.Close() // the kernel holds it now
-	if err := a.hook.attach(device, d, loaded); err != nil {
+	if err := carryFront(device, d); err != nil {
 		return err
 	}
-	for _, h := range hooks()[1:] {
-		if err := h.detach(device, d); err != nil {
-			return err
-		}
-	}
-	return nil
+	return install(device, d, ownSeat, loaded)
 }
 
 // index returns the ifindex of the i-th companion.
@@ -193,9 +189,13 @@ func (a *attachment) Close() error {
 	a.once.Do(func() {
 		var errs []error
 		if a.states != nil {
-			errs = append(errs, setStates(a.states, stateRetired), a.states.Close())
+			errs = append(errs, setStates(a.states, stateRetired))
 		}
 		errs = append(errs, removePrograms(a.device, a.qdisc))
+		if a.fronted {
+			errs = append(errs, a.follow())
+		}
+		a.states.Close()
 		for _, c := range a.companions {
 			errs = append(errs, c.remove())
 		}
@@ -209,7 +209,9 @@ func (a *attachment) Close() error {
 func removePrograms(device netlink.Link, qdisc bool) error {
 	var errs []error
 	for _, h := range hooks() {
-		errs = append(errs, h.detach(device, ingress), h.detach(device, egress))
+		for _, s := range seats {
+			errs = append(errs, h.detach(device, ingress, s), h.detach(device, egress, s))
+		}
 	}
 	if qdisc {
 		errs = append(errs, clsact{}.restore(device))

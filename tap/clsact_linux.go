@@ -3,6 +3,7 @@ package tap
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -13,12 +14,9 @@ import (
 // the process by themselves.
 type clsact struct{}
 
-// weft's filter stands at a priority of its own, before those that tc numbers by
+// weft's filters stand at priorities of their own, before those that tc numbers by
 // itself (from 49152 down) and behind what an administrator puts at 1 on purpose.
-const (
-	filterPriority = 0x57
-	filterHandle   = 1
-)
+const filterHandle = 1
 
 func clsactParent(d direction) uint32 {
 	return [...]uint32{netlink.HANDLE_MIN_INGRESS, netlink.HANDLE_MIN_EGRESS}[d]
@@ -65,16 +63,16 @@ func ingressQdisc(device netlink.Link) (string, error) {
 	return "", nil
 }
 
-func (c clsact) attach(device netlink.Link, d direction, p *ebpf.Program) error {
+func (c clsact) attach(device netlink.Link, d direction, s seat, p *ebpf.Program) error {
 	name := device.Attrs().Name
 	all, err := c.filters(device, d)
 	if err != nil {
 		return err
 	}
 	for _, f := range all {
-		if f.Attrs().Priority == filterPriority && !isOurFilter(f) {
+		if f.Attrs().Priority == s.priority && filterSeat(f) != s {
 			return fmt.Errorf("%s: %w: another program has filter priority %d: tc filter delete dev %s %s pref %d",
-				name, ErrBusy, filterPriority, name, d, filterPriority)
+				name, ErrBusy, s.priority, name, d, s.priority)
 		}
 	}
 	info, err := p.Info()
@@ -87,7 +85,7 @@ func (c clsact) attach(device netlink.Link, d direction, p *ebpf.Program) error 
 			LinkIndex: device.Attrs().Index,
 			Parent:    clsactParent(d),
 			Handle:    filterHandle,
-			Priority:  filterPriority,
+			Priority:  s.priority,
 			Protocol:  unix.ETH_P_ALL,
 		},
 		Fd: p.FD(), Name: info.Name, DirectAction: true,
@@ -98,16 +96,16 @@ func (c clsact) attach(device netlink.Link, d direction, p *ebpf.Program) error 
 	return nil
 }
 
-func (c clsact) find(device netlink.Link, d direction) (ebpf.ProgramID, error) {
-	f, err := c.filter(device, d)
+func (c clsact) find(device netlink.Link, d direction, s seat) (ebpf.ProgramID, error) {
+	f, err := c.filter(device, d, s)
 	if f == nil {
 		return 0, err
 	}
 	return ebpf.ProgramID(f.Id), nil
 }
 
-func (c clsact) detach(device netlink.Link, d direction) error {
-	f, err := c.filter(device, d)
+func (c clsact) detach(device netlink.Link, d direction, s seat) error {
+	f, err := c.filter(device, d, s)
 	if f == nil {
 		return err
 	}
@@ -129,11 +127,17 @@ func (c clsact) restore(device netlink.Link) error {
 	return nil
 }
 
-// filter returns weft's filter, or nil.
-func (c clsact) filter(device netlink.Link, d direction) (*netlink.BpfFilter, error) {
+func (c clsact) alone(device netlink.Link, d direction) (bool, error) {
+	all, err := c.filters(device, d)
+	isOthers := func(f netlink.Filter) bool { return filterSeat(f) == seat{} }
+	return !slices.ContainsFunc(all, isOthers), err
+}
+
+// filter returns weft's filter of the seat, or nil.
+func (c clsact) filter(device netlink.Link, d direction, s seat) (*netlink.BpfFilter, error) {
 	all, err := c.filters(device, d)
 	for _, f := range all {
-		if isOurFilter(f) {
+		if filterSeat(f) == s {
 			return f.(*netlink.BpfFilter), nil
 		}
 	}
@@ -153,9 +157,12 @@ func (c clsact) filters(device netlink.Link, d direction) ([]netlink.Filter, err
 	return all, nil
 }
 
-func isOurFilter(f netlink.Filter) bool {
-	b, ok := f.(*netlink.BpfFilter)
-	return ok && b.Priority == filterPriority && isOurs(b.Name)
+// filterSeat returns the filter's seat; zero if it is not weft's.
+func filterSeat(f netlink.Filter) seat {
+	if b, ok := f.(*netlink.BpfFilter); ok && b.Priority == seatOf(b.Name).priority {
+		return seatOf(b.Name)
+	}
+	return seat{}
 }
 
 // vanished reports that the device, qdisc or filter was removed meanwhile.

@@ -339,10 +339,12 @@ func state(t testing.TB) string {
 				fmt.Fprintf(&s, "  filter %s %s %d\n", d, f.Type(), f.Attrs().Priority)
 			}
 			for _, h := range hooks() {
-				id, err := h.find(l, d)
-				must(t, err)
-				if id != 0 {
-					fmt.Fprintf(&s, "  program %s %T\n", d, h)
+				for _, at := range seats {
+					id, err := h.find(l, d, at)
+					must(t, err)
+					if id != 0 {
+						fmt.Fprintf(&s, "  program %s* %s %T\n", at.prefix, d, h)
+					}
 				}
 			}
 		}

@@ -161,7 +161,7 @@ func TestGatewaySwept(t *testing.T) {
 		l, err := linkByName("wf-gw")
 		must(t, err)
 		for _, h := range hooks()[:1] {
-			if id, err := h.find(l, egress); id == 0 || err != nil {
+			if id, err := h.find(l, egress, ownSeat); id == 0 || err != nil {
 				t.Errorf("the program of a gateway that is kept: %d, %v", id, err)
 			}
 		}

@@ -59,6 +59,7 @@ type Host struct {
 	mac    frame.MAC  // guarded by mu
 	there  uint64     // inode of the namespace that config.NetNS named; guarded by mu
 	mark   mark
+	qdisc  bool // SetFront made the TAP's clsact qdisc; guarded by mu
 
 	once   sync.Once
 	closed error
@@ -115,6 +116,11 @@ func (h *Host) settle(c HostConfig, fresh bool) error {
 		return err
 	}
 	defer at.close()
+	if !h.atHome(at) { // a front of the daemon's namespace means nothing there
+		if err := at.do(func() error { return setFront(l, egress, nil) }); err != nil {
+			return err
+		}
+	}
 	if fresh && l.Attrs().Name != c.Name {
 		if err := at.LinkSetName(l, c.Name); err != nil {
 			return fmt.Errorf("name it %s: %w", c.Name, explain(err))

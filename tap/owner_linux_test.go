@@ -312,7 +312,7 @@ func TestOwnerOfNothing(t *testing.T) {
 	u, err := AttachUplink(UplinkConfig{Name: "nic0", MTU: 1500})
 	must(t, err)
 	defer u.Close()
-	id, err := hooks()[0].find(u.device, ingress)
+	id, err := hooks()[0].find(u.device, ingress, ownSeat)
 	must(t, err)
 	p, err := ebpf.NewProgramFromID(id)
 	must(t, err)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -13,9 +14,6 @@ import (
 )
 
 //go:generate go run github.com/cilium/ebpf/cmd/bpf2go -go-package tap -output-stem attach attach bpf/attach.c -- -O2 -Wall -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu
-
-// programPrefix is how the names of weft's programs begin, in the kernel too.
-const programPrefix = "weft_"
 
 // redirectIngress is BPF_F_INGRESS: redirect into the target's stack, not out.
 const redirectIngress = 1
@@ -113,6 +111,21 @@ func explainBPF(what string, err error) error {
 	return fmt.Errorf("%s: %w: %w: Linux 5.10 or later with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF is needed", what, ErrNoBPF, err)
 }
 
+// uses reports whether the program uses the map.
+func uses(program ebpf.ProgramID, m ebpf.MapID) bool {
+	p, err := ebpf.NewProgramFromID(program)
+	if err != nil {
+		return false
+	}
+	defer p.Close()
+	info, err := p.Info()
+	if err != nil {
+		return false
+	}
+	ids, _ := info.MapIDs()
+	return slices.Contains(ids, m)
+}
+
 // guestsOf returns the map that a program of an earlier process uses, or nil.
 func guestsOf(p *ebpf.Program) *ebpf.Map {
 	info, err := p.Info()
@@ -132,5 +145,3 @@ func guestsOf(p *ebpf.Program) *ebpf.Map {
 	}
 	return nil
 }
-
-func isOurs(programName string) bool { return strings.HasPrefix(programName, programPrefix) }

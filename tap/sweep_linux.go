@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 
+	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 )
 
@@ -86,7 +87,7 @@ func (s *sweep) companion(l netlink.Link) {
 }
 
 // programs takes weft's programs off all devices that are not kept, whether their
-// companions were still there or not. That of a gateway goes with it.
+// companions were still there or not. Those of host ports and gateways go with them.
 func (s *sweep) programs(all []netlink.Link) {
 	withClsact, err := clsactDevices()
 	if err != nil {
@@ -95,7 +96,7 @@ func (s *sweep) programs(all []netlink.Link) {
 	for _, l := range all {
 		m := parseMark(l.Attrs().Alias)
 		name := l.Attrs().Name
-		if m.isCompanion() || m.role == roleGateway || s.keep(name, Attached) || !s.qdisc[name] && !programmed(l, withClsact) {
+		if m.isCompanion() || m.role == roleHost || m.role == roleGateway || s.keep(name, Attached) || !s.qdisc[name] && len(programsOf(l, withClsact, seats...)) == 0 {
 			continue
 		}
 		s.did(removePrograms(l, s.qdisc[name]), "programs of %s", name)
@@ -162,19 +163,21 @@ func clsactDevices() (map[int]bool, error) {
 	return found, nil
 }
 
-// programmed reports whether a program of weft is on the device.
-func programmed(l netlink.Link, withClsact map[int]bool) bool {
+// programsOf returns the ids of weft's programs on the device that have one of the seats.
+func programsOf(l netlink.Link, withClsact map[int]bool, some ...seat) (found []ebpf.ProgramID) {
 	for _, h := range hooks() {
 		if _, ok := h.(clsact); ok && !withClsact[l.Attrs().Index] {
 			continue
 		}
 		for _, d := range []direction{ingress, egress} {
-			if id, err := h.find(l, d); err == nil && id != 0 {
-				return true
+			for _, s := range some {
+				if id, err := h.find(l, d, s); err == nil && id != 0 {
+					found = append(found, id)
+				}
 			}
 		}
 	}
-	return false
+	return found
 }
 
 // KernelDrops returns what the kernel dropped at the attachment's devices, by name

@@ -135,7 +135,7 @@ func (u *Uplink) forget() error {
 // the host's frames reach its guests at once, or a new one.
 func (u *Uplink) leftGuests() (*ebpf.Map, error) {
 	for _, h := range hooks() {
-		id, err := h.find(u.device, egress)
+		id, err := h.find(u.device, egress, ownSeat)
 		if err != nil || id == 0 {
 			continue
 		}
