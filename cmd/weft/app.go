@@ -78,7 +78,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage.`,
 	flags.BoolVar(&a.json, "json", false, "write JSON, for programs")
 	root.AddCommand(
 		a.statusCommand(), a.networkCommand(), a.portCommand(), a.fdbCommand(), a.natCommand(),
-		a.leaseCommand(), a.routeCommand(), a.countersCommand(),
+		a.leaseCommand(), a.routeCommand(), a.countersCommand(), a.fastpathCommand(), a.explainCommand(),
 		a.applyCommand(), a.doctorCommand(), a.captureCommand(), a.completionCommand(), a.versionCommand(),
 	)
 	root.RunE = verbWanted

@@ -57,6 +57,9 @@ func TestCompletion(t *testing.T) {
 		"nat show --port ":                       "vm1 vm2 eth0:wire",
 		"lease list ":                            "default dmz",
 		"lease release default ":                 "192.168.150.10 192.168.150.101 fd5a:150::10",
+		"fastpath show ":                         "vm1 vm2 eth0:wire",
+		"explain vm":                             "vm1 vm2",
+		"explain vm1 ":                           "",
 		"route show ":                            "default dmz",
 		"completion ":                            "bash zsh fish",
 	} {

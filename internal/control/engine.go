@@ -41,6 +41,10 @@ type Engine interface {
 	ReleaseLease(network string, a netip.Addr) error
 	Routes(network string) ([]api.Route, error)
 
+	Fastpath(q api.FastpathQuery) (api.Fastpath, error)
+	FlushFastpath() (int, error)
+	Explain(e api.Explain) (api.Explained, error) // ErrInvalid if the frame is not said well enough
+
 	// EditNetwork and EditPort change the entry name of the document. The values are
 	// what JSON can say: string, bool, int64, float64, []any, map[string]any, and nil
 	// for a key to be removed.

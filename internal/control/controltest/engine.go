@@ -27,6 +27,8 @@ type Engine struct {
 	SessionList []api.NATSession
 	LeaseList   []api.Lease
 	RouteList   []api.Route
+	Cache       api.Fastpath
+	Way         api.Explained
 	Findings    []api.Finding
 	Result      api.Applied
 
@@ -80,6 +82,7 @@ func New() *Engine {
 		mirrored: make(chan struct{}, 64),
 	}
 	e.addGateways()
+	e.addFastpath()
 	return e
 }
 
