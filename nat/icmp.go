@@ -46,20 +46,20 @@ func failureSum(l *frame.Layers, p, h []byte) uint16 {
 // about none but an existing one (RFC 5508 REQ-4, REQ-5).
 func (t *Table) fail(k *packet) (ours bool, why frame.Reason) {
 	if k.inside {
-		s := t.sessionOutward(k.realm, k.pool, &k.is)
-		if s == nil {
+		i := t.sessionOutward(k.realm, k.pool, &k.is)
+		if i == 0 {
 			return k.lost(frame.DropNATInvalid)
 		}
-		t.externalEnd(s, &k.is)
+		t.externalEnd(i, &k.is)
 		// RFC 5508 REQ-5 c: whoever inside sent it, outside it is from the NAT.
 		k.sender = k.is.src.address
 	}
 	if k.back {
-		s := t.sessionInward(t.findExternal(k.is.dst.address), &k.is)
-		if s == nil {
+		i := t.sessionInward(t.findExternal(k.is.dst.address), &k.is)
+		if i == 0 {
 			return false, 0
 		}
-		t.internalEnd(s, &k.is)
+		t.internalEnd(i, &k.is)
 	}
 	k.rewriteFailure()
 	return true, 0

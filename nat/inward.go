@@ -18,7 +18,7 @@ func (t *Table) turnsBack(k *packet) bool {
 	case request:
 		return !e.shared // else the host answers
 	case response:
-		return t.sessionOutward(k.realm, k.pool, f) != nil
+		return t.sessionOutward(k.realm, k.pool, f) != 0
 	}
 	return e.used[f.proto].has(f.dst.port) || e.forwarded[f.proto].has(f.dst.port)
 }
@@ -30,27 +30,27 @@ func (t *Table) inward(k *packet) (ours bool, why frame.Reason) {
 	if external == 0 || k.message == request && t.externals[external].shared {
 		return false, 0
 	}
-	s := t.sessionInward(external, &k.is)
-	if s == nil {
-		if s, ours, why = t.openInward(k, external); s == nil {
+	i := t.sessionInward(external, &k.is)
+	if i == 0 {
+		if i, ours, why = t.openInward(k, external); i == 0 {
 			return ours, why
 		}
 	}
-	r := t.realm(t.hosts.at(s.host).realm)
+	r := t.realm(t.hosts.at(t.sessions.at(i).host).realm)
 	if r == nil {
 		return true, frame.DropNATNoSession // and is about to end
 	}
-	s.touch(k, r, outside)
-	t.internalEnd(s, &k.is)
+	t.touch(i, k, r, outside)
+	t.internalEnd(i, &k.is)
 	return true, 0
 }
 
 // openInward opens a session for a packet for an external endpoint, if that is
 // forwarded, or has a mapping whose filter admits the sender.
-func (t *Table) openInward(k *packet, external uint16) (s *session, ours bool, why frame.Reason) {
+func (t *Table) openInward(k *packet, external uint16) (i uint32, ours bool, why frame.Reason) {
 	f := &k.is
 	if f.proto == icmp {
-		return nil, false, 0 // only who asked has an answer to come
+		return 0, false, 0 // only who asked has an answer to come
 	}
 	m := t.mappingAt(external, f.proto, f.dst.port)
 	fw, to := t.forwardAt(external, f.proto, f.dst.port)
@@ -59,13 +59,13 @@ func (t *Table) openInward(k *packet, external uint16) (s *session, ours bool, w
 			t.notice(k)
 		}
 		if m == 0 {
-			return nil, false, 0
+			return 0, false, 0
 		}
-		return nil, true, frame.DropNATFiltered
+		return 0, true, frame.DropNATFiltered
 	}
 	// What is under way already can have been forwarded only.
 	if start := k.segment.begins(); f.proto == tcp && (start == nothing || start == midway && fw == nil) {
-		return nil, true, frame.DropNATInvalid
+		return 0, true, frame.DropNATInvalid
 	}
 	quota, fair := t.capacity/2, false // however much comes from outside: inside has room for its own
 	if k.inside {
@@ -73,7 +73,7 @@ func (t *Table) openInward(k *packet, external uint16) (s *session, ours bool, w
 		quota, fair = r.quota, r.fair
 	}
 	if why := t.mayOpen(k.buf.In, quota, fair); why != 0 {
-		return nil, true, why
+		return 0, true, why
 	}
 	var h host
 	if m != 0 {
@@ -82,10 +82,10 @@ func (t *Table) openInward(k *packet, external uint16) (s *session, ours bool, w
 	} else {
 		h = host{realm: fw.realm, pool: t.externals[external].pool}
 	}
-	if t.sessionOutward(h.realm, h.pool, &flow{f.proto, to, f.src}) != nil {
+	if t.sessionOutward(h.realm, h.pool, &flow{f.proto, to, f.src}) != 0 {
 		// The client speaks to the same internal endpoint from the same port already, by
 		// another external one: there would be no telling the answers apart.
-		return nil, true, frame.DropNATInvalid
+		return 0, true, frame.DropNATInvalid
 	}
 	if m == 0 {
 		m = t.mapInward(fw, external, f, to)

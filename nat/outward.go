@@ -3,7 +3,8 @@ package nat
 import "weft/frame"
 
 // externalEnd makes the source of a flow the external endpoint of its session.
-func (t *Table) externalEnd(s *session, f *flow) {
+func (t *Table) externalEnd(i uint32, f *flow) {
+	s := t.sessions.at(i)
 	f.src = endpoint{t.externals[s.external].address, s.externalPort}
 	if f.proto == icmp {
 		f.dst.port = s.externalPort
@@ -11,7 +12,8 @@ func (t *Table) externalEnd(s *session, f *flow) {
 }
 
 // internalEnd makes the destination of a flow the internal endpoint of its session.
-func (t *Table) internalEnd(s *session, f *flow) {
+func (t *Table) internalEnd(i uint32, f *flow) {
+	s := t.sessions.at(i)
 	f.dst = endpoint{t.hosts.at(s.host).address, s.internalPort}
 	if f.proto == icmp {
 		f.src.port = s.internalPort
@@ -25,15 +27,15 @@ func (t *Table) outward(k *packet) frame.Reason {
 	if r == nil || t.pool(k.pool) == nil {
 		return frame.DropNATNoPort // none is configured
 	}
-	s := t.sessionOutward(k.realm, k.pool, &k.is)
-	if s == nil {
+	i := t.sessionOutward(k.realm, k.pool, &k.is)
+	if i == 0 {
 		var why frame.Reason
-		if s, why = t.openOutward(k, r); why != 0 {
+		if i, why = t.openOutward(k, r); why != 0 {
 			return why
 		}
 	}
-	s.touch(k, r, inside)
-	t.externalEnd(s, &k.is)
+	t.touch(i, k, r, inside)
+	t.externalEnd(i, &k.is)
 	if k.segment.flags&frame.TCPSyn != 0 && t.syns.waiting > 0 {
 		t.syns.settle(k.is.reply())
 	}
@@ -41,13 +43,13 @@ func (t *Table) outward(k *packet) frame.Reason {
 }
 
 // openOutward opens a session for a packet from inside.
-func (t *Table) openOutward(k *packet, r *realm) (*session, frame.Reason) {
+func (t *Table) openOutward(k *packet, r *realm) (uint32, frame.Reason) {
 	f := &k.is
 	if f.proto == tcp && k.segment.begins() == nothing || k.message == response {
-		return nil, frame.DropNATInvalid
+		return 0, frame.DropNATInvalid
 	}
 	if why := t.mayOpen(k.buf.In, r.quota, r.fair); why != 0 {
-		return nil, why
+		return 0, why
 	}
 	host := t.findHost(k.realm, k.pool, f.src.address)
 	if host == 0 {
@@ -57,7 +59,7 @@ func (t *Table) openOutward(k *packet, r *realm) (*session, frame.Reason) {
 	if m == 0 {
 		if m = t.mapOutward(host, f.proto, f.src.port); m == 0 {
 			t.dropHost(host)
-			return nil, frame.DropNATNoPort
+			return 0, frame.DropNATNoPort
 		}
 	}
 	return t.open(m, f.dst, k, inside), 0

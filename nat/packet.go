@@ -39,6 +39,9 @@ type packet struct {
 	sender  address      // of an ICMP error
 	quoted  frame.Layers // by an ICMP error
 	segment segment      // of TCP
+
+	session uint32 // that was touched last; zero: none was
+	rules   *realm // of its inside
 }
 
 // lost says of a packet that cannot be translated that it is lost for a reason, or the
@@ -187,6 +190,11 @@ func (g *segment) read(h frame.TCP) bool {
 		g.end++
 	}
 	return true
+}
+
+// controls reports whether the segment is one that begins or ends something.
+func (g *segment) controls() bool {
+	return g.flags&(frame.TCPSyn|frame.TCPFin|frame.TCPRst) != 0
 }
 
 const (

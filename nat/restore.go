@@ -25,6 +25,41 @@ func (t *Table) Save(now time.Duration, yield func(Saved) bool) {
 	}, yield)
 }
 
+// Held completes a session of which nothing is known but what remembered decisions say: its
+// protocol, realm, port of entry and endpoints. Those translated packets until now, and what
+// its two sides said last in segments of TCP they know; zero if a side said nothing. It also
+// brings a session that was saved up to what was said since.
+func (d Saved) Held(in, out frame.TCPSeen) Saved {
+	d.Expires = forever
+	p, _ := protoOf(d.Protocol)
+	switch {
+	case d.State != 0:
+	case p == udp:
+		d.State = active
+	case p == icmp:
+		d.State = queried
+	default:
+		d.State, d.Scales = established, scaleMost<<4|scaleMost
+	}
+	if nothing := (frame.TCPSeen{}); in != nothing || out != nothing {
+		w, v := widest(in, out), widest(out, in)
+		d.Windows = [4]uint32{w.ack, w.edge, v.ack, v.edge}
+	}
+	return d
+}
+
+// forever is longer than any session lives without packets.
+const forever = 1 << 31 * tick
+
+// widest returns a side's window, as wide as can be: who is restored may have said more.
+func widest(own, other frame.TCPSeen) window {
+	from := own.Ack
+	if own == (frame.TCPSeen{}) {
+		from = other.Next
+	}
+	return window{from, from + ahead}
+}
+
 // Restore makes a session as it was saved. It returns false if that no longer fits: what
 // it needs is not configured any more, or is somebody else's by now.
 func (t *Table) Restore(now time.Duration, d Saved) bool {
@@ -44,14 +79,14 @@ func (t *Table) Restore(now time.Duration, d Saved) bool {
 	if r == nil || i == 0 || !t.externals[i].configured || t.mayOpen(d.Port, r.quota, false) != 0 {
 		return false
 	}
-	if t.sessionOutward(d.Realm, t.externals[i].pool, &flow{p, internal, remote}) != nil {
+	if t.sessionOutward(d.Realm, t.externals[i].pool, &flow{p, internal, remote}) != 0 {
 		return false
 	}
 	m := t.mappingAgain(d.Realm, p, internal, i, port)
 	if m == 0 {
 		return false
 	}
-	s := t.open(m, remote, &packet{buf: &frame.Buf{In: d.Port}}, inside)
+	s := t.sessions.at(t.open(m, remote, &packet{buf: &frame.Buf{In: d.Port}}, inside))
 	s.state, s.scales = d.State, d.Scales
 	s.windows = [2]window{{d.Windows[0], d.Windows[1]}, {d.Windows[2], d.Windows[3]}}
 	// What was over already, and not yet swept, ends with the next sweep; nothing lives

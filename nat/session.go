@@ -13,7 +13,7 @@ type session struct {
 	remote       address
 	windows      [2]window // of TCP, by side
 	host         uint32
-	mapping      uint32
+	mapping      uint32 // and offered
 	next, prev   uint32 // of its mapping's sessions; next also links free records
 	deadline     uint32 // in ticks: it ends there if no packet comes
 	remotePort   uint16
@@ -26,6 +26,12 @@ type session struct {
 }
 
 func (s *session) link() *uint32 { return &s.next }
+
+// offered is a bit of session.mapping: decisions that rest on the session may be remembered.
+const offered = 1 << 31
+
+func (s *session) offered() bool     { return s.mapping&offered != 0 }
+func (s *session) mappingOf() uint32 { return s.mapping &^ offered }
 
 func (s *session) far() endpoint { return endpoint{s.remote, s.remotePort} }
 
@@ -81,29 +87,29 @@ func (t *Table) tagInward(external uint16, p proto, port uint16, remote endpoint
 }
 
 // sessionOutward finds the session of a packet from inside of a realm that goes outside
-// by a pool.
-func (t *Table) sessionOutward(r Realm, p Pool, f *flow) *session {
+// by a pool; 0 is none.
+func (t *Table) sessionOutward(r Realm, p Pool, f *flow) uint32 {
 	for i := range t.index.all(t.tagOutward(r, p, f), byOutward) {
 		s := t.sessions.at(i)
 		h := t.hosts.at(s.host)
 		if s.remote == f.dst.address && s.remotePort == f.proto.far(f.dst.port) && s.internalPort == f.src.port &&
 			h.address == f.src.address && h.realm == r && h.pool == p && s.state.proto() == f.proto {
-			return s
+			return i
 		}
 	}
-	return nil
+	return 0
 }
 
-// sessionInward finds the session of a packet for an external address.
-func (t *Table) sessionInward(external uint16, f *flow) *session {
+// sessionInward finds the session of a packet for an external address; 0 is none.
+func (t *Table) sessionInward(external uint16, f *flow) uint32 {
 	for i := range t.index.all(t.tagInward(external, f.proto, f.dst.port, f.src), byInward) {
 		s := t.sessions.at(i)
 		if s.remote == f.src.address && s.remotePort == f.proto.far(f.src.port) &&
 			s.externalPort == f.dst.port && s.external == external && s.state.proto() == f.proto {
-			return s
+			return i
 		}
 	}
-	return nil
+	return 0
 }
 
 // fairShare is the part of the table that a port of entry may have in any case.
@@ -125,7 +131,7 @@ func (t *Table) mayOpen(in frame.PortID, quota int, fair bool) frame.Reason {
 }
 
 // open makes a session of a mapping, for a packet from a side.
-func (t *Table) open(m uint32, remote endpoint, k *packet, from side) *session {
+func (t *Table) open(m uint32, remote endpoint, k *packet, from side) uint32 {
 	mp := t.mappings.at(m)
 	i := t.sessions.take()
 	s := t.sessions.at(i)
@@ -147,7 +153,7 @@ func (t *Table) open(m uint32, remote endpoint, k *packet, from side) *session {
 	}
 	t.opened[s.port]++
 	t.counters.Opened++
-	return s
+	return i
 }
 
 // begin puts a session into the state in which its first packet finds it.
@@ -167,16 +173,24 @@ func (s *session) begin(p proto, from side, g *segment) {
 }
 
 // touch brings a session up to date with a packet, and starts its timer anew.
-func (s *session) touch(k *packet, r *realm, from side) {
-	first := s.deadline == 0
-	switch s.state {
+func (t *Table) touch(i uint32, k *packet, r *realm, from side) {
+	s := t.sessions.at(i)
+	k.session, k.rules = i, r
+	was, first := s.state, s.deadline == 0
+	switch was {
 	case active, queried:
 		if from == outside && !r.inboundRefresh && !first {
 			return // RFC 4787 REQ-6
 		}
 	default:
+		if s.offered() {
+			t.catchUp(i, from, &k.segment)
+		}
 		if !s.follow(from, &k.segment) {
 			return
+		}
+		if s.state != was {
+			t.revoke(i)
 		}
 	}
 	s.deadline = ticksUp(k.now) + r.idle[s.state]
@@ -185,11 +199,12 @@ func (s *session) touch(k *packet, r *realm, from side) {
 // close ends a session, and its mapping if that has no other.
 func (t *Table) close(i uint32) {
 	s := t.sessions.at(i)
-	h, mp, remote := t.hosts.at(s.host), t.mappings.at(s.mapping), s.far()
+	m, known := s.mappingOf(), s.offered()
+	h, mp, remote := t.hosts.at(s.host), t.mappings.at(m), s.far()
 	t.index.remove(t.tagOutward(h.realm, h.pool, &flow{mp.proto, endpoint{h.address, s.internalPort}, remote}), byOutward, i)
 	t.index.remove(t.tagInward(s.external, mp.proto, s.externalPort, remote), byInward, i)
 	if mp.flags&withPeers != 0 {
-		t.removePeer(s.mapping, s.remote)
+		t.removePeer(m, s.remote)
 	}
 	if s.next != 0 {
 		t.sessions.at(s.next).prev = s.prev
@@ -197,9 +212,12 @@ func (t *Table) close(i uint32) {
 	if s.prev != 0 {
 		t.sessions.at(s.prev).next = s.next
 	} else if mp.sessions = s.next; s.next == 0 {
-		t.closeMapping(s.mapping)
+		t.closeMapping(m)
 	}
 	t.opened[s.port]--
 	t.counters.Closed++
 	t.sessions.give(i)
+	if known {
+		t.changed(i)
+	}
 }

@@ -133,12 +133,12 @@ func newPool(c PoolConfig) *pool {
 func (t *Table) Configure(_ time.Duration, s Settings) {
 	t.install(s)
 	t.closeWhere(func(s *session) bool {
-		m := t.mappings.at(s.mapping)
+		m := t.mappings.at(s.mappingOf())
 		if !t.fits(m) {
 			return true
 		}
 		if t.realms[t.hosts.at(m.host).realm].filtering == AddressDependent && m.flags&withPeers == 0 {
-			t.countPeers(s.mapping)
+			t.countPeers(s.mappingOf())
 		}
 		return false
 	})

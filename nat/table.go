@@ -44,6 +44,15 @@ type Config struct {
 	// be nil; then held fragments are lost, and late errors not sent.
 	Emit func(in frame.PortID, b *frame.Buf) bool
 	Seed uint64 // of hashes and random ports; 0: random
+
+	// Changed says that decisions which rest on a session (frame.Basis) hold no more. It is
+	// called with the table's lock held, after the change. Nil: nobody remembers any.
+	Changed func(session uint32)
+	// Seen returns what the last segment from inside or outside said, of those that were
+	// translated by remembered decisions which rest on a session; ok is false if there were
+	// none. It may forget what Touch has told of. It is called with the table's lock held.
+	// Nil: nobody knows.
+	Seen func(session uint32, outside bool) (said frame.TCPSeen, ok bool)
 }
 
 // DefaultCapacity is how many sessions a table holds if its Config does not say.
@@ -54,6 +63,8 @@ const DefaultCapacity = 1 << 18
 type Table struct {
 	host     Host
 	emit     func(in frame.PortID, b *frame.Buf) bool
+	changed  func(session uint32)
+	seen     func(session uint32, outside bool) (frame.TCPSeen, bool)
 	capacity int
 
 	mu        sync.Mutex // held for one packet or a short part of a sweep; guards all below
@@ -83,9 +94,15 @@ func New(c Config) *Table {
 	}
 	n = min(n, maxRecords)
 	t := &Table{
-		host: c.Host, emit: c.Emit, capacity: n, swept: 1, externals: make([]*external, 1),
+		host: c.Host, emit: c.Emit, changed: c.Changed, seen: c.Seen, capacity: n, swept: 1, externals: make([]*external, 1),
 		sessions: newSlab[session](n), mappings: newSlab[mapping](n), hosts: newSlab[host](n), peers: newSlab[peer](n),
 		opened: make([]uint32, 1<<16),
+	}
+	if t.changed == nil {
+		t.changed = func(uint32) {}
+	}
+	if t.seen == nil {
+		t.seen = func(uint32, bool) (said frame.TCPSeen, ok bool) { return said, false }
 	}
 	var seed [32]byte
 	binary.LittleEndian.PutUint64(seed[:], c.Seed)
@@ -105,7 +122,8 @@ func New(c Config) *Table {
 // fragment whose first has not come yet); else why the packet is lost.
 //
 // As in all three methods, b has been parsed and checked as far as the IP header, and
-// the frame as CheckOffload does; its Layers fit again afterwards.
+// the frame as CheckOffload does; its Layers fit again afterwards. Its Basis says what the
+// translation rests on.
 func (t *Table) Outbound(now time.Duration, b *frame.Buf, r Realm, p Pool) frame.Reason {
 	_, why := t.pass(&packet{now: now, buf: b, inside: true, realm: r, pool: p})
 	return why
@@ -130,6 +148,9 @@ func (t *Table) pass(k *packet) (ours bool, why frame.Reason) {
 		ours, why = t.whole(k)
 	} else {
 		ours, why = t.fragment(k)
+	}
+	if !ours || why != 0 || !t.offer(k) {
+		k.buf.Basis.Once = true
 	}
 	t.mu.Unlock()
 	return ours, why

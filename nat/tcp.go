@@ -36,6 +36,18 @@ func notAfter(a, b uint32) bool { return int32(b-a) >= 0 }
 // holds reports whether some of a segment lies in the window.
 func (w window) holds(g *segment) bool { return notAfter(g.seq, w.edge) && notAfter(w.ack, g.end) }
 
+// advance makes the window what a later word of its side says; an earlier one is old news.
+// The edge stays if it is farther: a side that took it back may be sent what is under way.
+func (w *window) advance(to window) {
+	switch {
+	case !notAfter(w.ack, to.ack):
+	case notAfter(to.ack, w.edge) && notAfter(to.edge, w.edge):
+		w.ack = to.ack
+	default:
+		*w = to
+	}
+}
+
 // follow brings the state of a TCP session up to date with a segment from a side, which
 // passes in any case. It returns false if the segment is none to keep the session alive
 // for.
@@ -88,21 +100,26 @@ func (s *session) adopt(from side, g *segment) {
 	s.windows[from] = window{g.ack, g.ack + g.window<<scaleMost}
 }
 
+// fits reports whether a segment from a side lies in the windows, and a RST where the other
+// side takes it.
+func (s *session) fits(from side, g *segment) bool {
+	if g.flags&frame.TCPRst != 0 {
+		return s.takesRST(from, g)
+	}
+	w := s.windows[from]
+	return s.windows[1-from].holds(g) && (g.flags&frame.TCPAck == 0 || notAfter(w.ack, g.ack) && notAfter(g.ack, w.edge))
+}
+
 // acknowledge takes in what a side says of its window.
 func (s *session) acknowledge(from side, g *segment) {
-	w := &s.windows[from]
-	if s.state == internalSYN || s.state == externalSYN ||
-		!s.windows[1-from].holds(g) || !notAfter(w.ack, g.ack) || !notAfter(g.ack, w.edge) {
+	if s.state == internalSYN || s.state == externalSYN || !s.fits(from, g) {
 		return
 	}
-	w.ack = g.ack
 	size := g.window
 	if g.flags&frame.TCPSyn == 0 { // RFC 7323 2.2
 		size <<= s.scale(from)
 	}
-	if edge := g.ack + size; notAfter(w.edge, edge) {
-		w.edge = edge
-	}
+	s.windows[from].advance(window{g.ack, g.ack + size})
 	own, other := from.of(internalACK, externalACK)
 	switch s.state {
 	case bothSYN:
