@@ -115,7 +115,11 @@ func (c clsact) detach(device netlink.Link, d direction, s seat) error {
 	return nil
 }
 
+// restore removes the qdisc, if nobody uses it.
 func (c clsact) restore(device netlink.Link) error {
+	if kind, err := ingressQdisc(device); kind != "clsact" {
+		return err
+	}
 	for _, d := range []direction{ingress, egress} {
 		if others, err := c.filters(device, d); err != nil || len(others) > 0 {
 			return err
