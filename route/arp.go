@@ -11,6 +11,7 @@ import (
 // what it wants is looked at (RFC 826). The host's stack answers it. Layers must be valid.
 func (t *turn) hearARP(b *frame.Buf) {
 	p := frame.ARP(b.Bytes()[b.Layers.L3:])
+	b.Basis.Once = true
 	if t.in.Outside || !p.Valid() {
 		return
 	}

@@ -36,6 +36,7 @@ func (t *turn) route(b *frame.Buf) {
 func (t *turn) routePacket(b *frame.Buf) {
 	switch j := t.judge(b); j.verdict {
 	case leave:
+		b.Basis.Once = j.target.ofLink()
 		t.leave(b)
 	case drop:
 		t.refuse(b, j.reason, 0)
@@ -134,7 +135,7 @@ func (t *turn) forward(b *frame.Buf, d *target, dst netip.Addr) {
 		return
 	}
 	hop := d.next(dst)
-	mac := t.known(out, hop)
+	mac := t.known(b, out, hop)
 	if mac == 0 {
 		var why frame.Reason
 		if mac, why = t.await(b, out, hop, b.In); why != 0 {
@@ -160,7 +161,7 @@ func (t *turn) forwardTranslated(b *frame.Buf, d *target) {
 	out, cause := d.iface, b.In
 	t.ready(b, out)
 	hop := d.next(t.memo.translated)
-	mac := t.known(out, hop)
+	mac := t.known(b, out, hop)
 	if mac == 0 {
 		var why frame.Reason
 		if mac, why = t.await(b, out, hop, cause); why != 0 {

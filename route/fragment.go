@@ -42,6 +42,7 @@ func (r *Router) fit(b *frame.Buf, mtu int, cause frame.PortID) bool {
 	if b.PacketLen() <= mtu {
 		return true
 	}
+	b.Basis.Once = true
 	if !divisible(b, mtu) {
 		b.Drop(frame.DropTooBig)
 		return false

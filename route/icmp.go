@@ -54,7 +54,7 @@ func (t *turn) tellTranslated(b *frame.Buf, why frame.Reason) {
 	case d.kind != routed || !d.iface.Outside || t.masquerade(b, d.iface) != 0:
 		return
 	}
-	if mac := t.known(d.iface, d.next(dst)); mac != 0 {
+	if mac := t.known(b, d.iface, d.next(dst)); mac != 0 {
 		t.ready(b, d.iface)
 		t.r.address(b, d.iface, mac)
 		t.r.inject(b.In, b)

@@ -30,6 +30,12 @@ func (t *target) onLink(i *iface) bool {
 	return t != nil && t.kind == routed && t.iface == i && !t.via.IsValid()
 }
 
+// ofLink reports whether the address means something on one link only, to many hosts or
+// to one.
+func (t *target) ofLink() bool {
+	return t != nil && (t.kind == broadcast || t.kind == linkLocal || t.kind == multicast)
+}
+
 // next returns the next hop on the way to dst.
 func (t *target) next(dst netip.Addr) netip.Addr {
 	if t.via.IsValid() {

@@ -65,8 +65,8 @@ func (t *turn) behind(dst netip.Addr) *target {
 	return m.found
 }
 
-// known returns the MAC of a next hop that a packet is for, or zero if it is not known.
-func (t *turn) known(out *iface, hop netip.Addr) frame.MAC {
+// known returns the MAC of the next hop that a packet is for, or zero if it is not known.
+func (t *turn) known(b *frame.Buf, out *iface, hop netip.Addr) frame.MAC {
 	m := &t.memo
 	if m.neighbor == nil || m.out != out || m.hop != hop {
 		m.out, m.hop, m.neighbor = out, hop, t.r.neighbors.find(out.Port, hop)
@@ -74,9 +74,8 @@ func (t *turn) known(out *iface, hop netip.Addr) frame.MAC {
 			return 0
 		}
 	}
-	if s := seconds(t.now); m.neighbor.used.Load() != s {
-		m.neighbor.used.Store(s)
-	}
+	m.neighbor.use(t.now)
+	b.Basis.Neighbor = m.neighbor.handle
 	return frame.MAC(m.neighbor.mac.Load())
 }
 

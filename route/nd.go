@@ -12,6 +12,7 @@ func (t *turn) hearNeighbor(b *frame.Buf) bool {
 	if m == nil {
 		return false
 	}
+	b.Basis.Once = true
 	w := word{addr: m.Target(), mac: m.LinkAddr()}
 	if m.Type() == frame.ICMPv6Advertisement { // RFC 4861 7.2.5
 		w.answers = m.Flags()&frame.AdvertSolicited != 0

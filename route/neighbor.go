@@ -46,11 +46,12 @@ const (
 
 // A neighbor is a station's address at an interface. Workers find it without a lock.
 type neighbor struct {
-	at   frame.PortID // the interface
-	addr netip.Addr
-	next atomic.Pointer[neighbor] // in its bucket
-	mac  atomic.Uint64            // zero unless it can be sent to
-	used atomic.Uint32            // when a packet was last for it, in seconds
+	handle uint32       // names it to who remembers decisions; never zero
+	at     frame.PortID // the interface
+	addr   netip.Addr
+	next   atomic.Pointer[neighbor] // in its bucket
+	mac    atomic.Uint64            // zero unless it can be sent to
+	used   atomic.Uint32            // when a packet was last for it, in seconds
 
 	// guarded by neighbors.mu:
 	place     int  // in neighbors.all
@@ -70,15 +71,23 @@ type neighbors struct {
 	seed    [2]uint64
 	buckets [buckets]atomic.Pointer[neighbor]
 
+	changed func(handle uint32)
+
 	mu     sync.Mutex           // for all that is not a look-up; before the locks behind Inject and Resolve
 	all    []*neighbor          // guarded by mu
+	named  map[uint32]*neighbor // all, by handle; guarded by mu
+	last   uint32               // handle that was given; guarded by mu
 	caused map[frame.PortID]int // how many of all, by cause; guarded by mu
 	held   map[frame.PortID]int // how many packets wait for these; guarded by mu
 	spare  []*frame.Buf         // to hold packets in; guarded by mu
 	made   int                  // how many of these there are in all; guarded by mu
 }
 
-func (t *neighbors) init() {
+func (t *neighbors) init(changed func(uint32)) {
+	if t.changed = changed; changed == nil {
+		t.changed = func(uint32) {}
+	}
+	t.named = make(map[uint32]*neighbor)
 	t.seed = [2]uint64{rand.Uint64(), rand.Uint64()}
 	t.caused, t.held = make(map[frame.PortID]int), make(map[frame.PortID]int)
 }
@@ -123,8 +132,11 @@ func (t *neighbors) addLocked(at frame.PortID, a netip.Addr, cause frame.PortID)
 	if len(t.all) >= maxNeighbors || cause != 0 && t.caused[cause] >= maxPortNeighbors {
 		return nil
 	}
-	n := &neighbor{at: at, addr: a, place: len(t.all), cause: cause}
+	for t.last++; t.last == 0 || t.named[t.last] != nil; t.last++ {
+	}
+	n := &neighbor{handle: t.last, at: at, addr: a, place: len(t.all), cause: cause}
 	t.all = append(t.all, n)
+	t.named[n.handle] = n
 	t.caused[cause]++
 	b := t.bucket(at, a)
 	n.next.Store(b.Load())
@@ -145,6 +157,36 @@ func (t *neighbors) removeLocked(n *neighbor) {
 	last := t.all[len(t.all)-1]
 	t.all[n.place], last.place = last, n.place
 	t.all = slices.Delete(t.all, len(t.all)-1, len(t.all))
+	delete(t.named, n.handle)
+	if n.mac.Load() != 0 {
+		t.changed(n.handle)
+	}
+}
+
+// resolveLocked sets the MAC of a neighbor.
+func (t *neighbors) resolveLocked(n *neighbor, mac frame.MAC) {
+	if was := frame.MAC(n.mac.Swap(uint64(mac))); was != 0 && was != mac {
+		t.changed(n.handle)
+	}
+}
+
+// use notes that a packet is for the neighbor.
+func (n *neighbor) use(now time.Duration) {
+	if s := seconds(now); n.used.Load() != s {
+		n.used.Store(s)
+	}
+}
+
+// Touch says that a packet went to a neighbor at the time now, by a decision that was
+// remembered: it is in use, by the handle that the Basis has. A handle that names none any
+// more it passes over.
+func (r *Router) Touch(now time.Duration, handle uint32) {
+	ns := &r.neighbors
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if n := ns.named[handle]; n != nil && now > n.lastUsed() {
+		n.use(now)
+	}
 }
 
 // countLocked counts the neighbor, for which nothing waits any more, against another

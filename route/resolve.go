@@ -14,6 +14,7 @@ const maxAsked = 64
 // await has a packet wait for its next hop, which is not known, and asks for that. It
 // returns the next hop's MAC if it has just become known, else why the packet ends.
 func (t *turn) await(b *frame.Buf, out *iface, hop netip.Addr, cause frame.PortID) (frame.MAC, frame.Reason) {
+	b.Basis.Once = true
 	ns := &t.r.neighbors
 	ns.mu.Lock()
 	defer ns.mu.Unlock()
@@ -119,7 +120,7 @@ func (t *turn) hear(w word, b *frame.Buf) {
 		n.confirmed, n.state, n.tries = t.now-reachableTime, resolved, 0
 	}
 	n.heard = t.now
-	n.mac.Store(uint64(w.mac))
+	ns.resolveLocked(n, w.mac)
 	t.r.releaseLocked(t.in, n)
 	ns.countLocked(n, b.In)
 }
@@ -165,7 +166,7 @@ func (r *Router) SetNeighbor(at frame.PortID, a netip.Addr, mac frame.MAC) {
 		}
 	}
 	n.kernel, n.state, n.tries = true, resolved, 0
-	n.mac.Store(uint64(mac))
+	ns.resolveLocked(n, mac)
 	if out := v.byPort[at]; out != nil {
 		r.releaseLocked(out, n)
 	}

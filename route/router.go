@@ -43,10 +43,15 @@ type Config struct {
 	// Resolve has the host's kernel find a neighbor at an outside interface. What it
 	// finds comes by SetNeighbor. It is called at most once a second for one address.
 	Resolve func(at frame.PortID, a netip.Addr)
+	// Changed says that decisions which rest on a neighbor (frame.Basis) hold no more: it is
+	// forgotten, or has another MAC. It is called after the change. Nil: nobody remembers any.
+	Changed func(neighbor uint32)
 }
 
 // A Router decides on the frames that are for the MAC of one of its interfaces. Its
 // functions may be called at once from any goroutine.
+//
+// It notes in each frame's Basis what its decision rests on besides the View.
 //
 // The first frames for a neighbor wait for its address. A packet that goes on later, or
 // that weft makes, leaves by Inject; all others in place.
@@ -66,7 +71,7 @@ type Router struct {
 func New(c Config) *Router {
 	r := &Router{translator: c.Translator, inject: c.Inject, resolve: c.Resolve}
 	r.view.Store(&view{table: new(bart.Fast[*target])})
-	r.neighbors.init()
+	r.neighbors.init(c.Changed)
 	r.scratch.init()
 	return r
 }

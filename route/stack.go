@@ -19,6 +19,7 @@ func (t *turn) leave(b *frame.Buf) {
 // leaveTagged does so with a tagged frame for an inside interface, which is not routed.
 // The host's stack takes off all tags that tell a priority only (IEEE 802.1Q 6.9).
 func (t *turn) leaveTagged(b *frame.Buf) {
+	b.Basis.Once = true
 	t.overhear(b)
 	if b.Reason() != 0 || b.Layers.Version == 0 {
 		return
@@ -48,7 +49,16 @@ func (t *turn) overhear(b *frame.Buf) {
 func (t *turn) admit(b *frame.Buf) {
 	src, _ := addresses(b)
 	ns := &t.r.neighbors
-	if t.in.Outside || t.isStrange(src) || ns.find(t.in.Port, src) != nil {
+	if t.in.Outside || t.isStrange(src) {
+		return
+	}
+	n := ns.find(t.in.Port, src)
+	if n != nil && n.mac.Load() != 0 {
+		b.Basis.Neighbor = n.handle // what rests on it comes unseen, and the station counts all the same
+		return
+	}
+	b.Basis.Once = true
+	if n != nil {
 		return
 	}
 	ns.mu.Lock()
