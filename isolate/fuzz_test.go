@@ -13,7 +13,7 @@ import (
 )
 
 // Whatever comes, the guard does not panic and changes nothing; a tag more does not
-// alter its verdict; and what gopacket takes for a router advertisement or a DHCP
+// alter its verdict; of a flow all frames pass, or each is judged alone; and what gopacket takes for a router advertisement or a DHCP
 // server's message does not pass.
 func FuzzGuard(f *testing.F) {
 	for _, r := range rules {
@@ -34,6 +34,9 @@ func FuzzGuard(f *testing.F) {
 		}
 		if what := rogue(p); what != "" && got == 0 {
 			t.Errorf("%s passes: %x", what, p)
+		}
+		if flow, why, once := judgeOnce(g, p); flow.Version != 0 && why != 0 && !once {
+			t.Errorf("%v, and others of %+v may pass: %x", why, flow, p)
 		}
 	})
 }

@@ -30,8 +30,9 @@ type GuardConfig struct {
 //   - Router advertisements and redirects: DropRogueRA.
 //   - Fragments that could hide one of these: DropBadFragment.
 //
-// It looks behind VLAN tags, LLC/SNAP headers and IPv6 extension headers. What a
-// verdict depends on differs from packet to packet of a flow.
+// It looks behind VLAN tags, LLC/SNAP headers and IPv6 extension headers. A verdict holds
+// for all frames of a flow, as frame.Buf.Flow knows them by their packets; of DHCP, which
+// is told by more than that, each is judged alone.
 type Guard struct {
 	settings atomic.Pointer[settings]
 }
@@ -79,7 +80,20 @@ func (g *Guard) Process(_ time.Duration, bufs []*frame.Buf) {
 		if r := s.inspect(p); r != 0 {
 			b.Drop(r)
 		}
+		if mayBeDHCP(&b.Came) {
+			b.Basis.Once = true
+		}
 	}
+}
+
+// mayBeDHCP reports whether verdicts on frames of the flow rest on more than that: on the
+// message, and on whether the packet says that it is long enough to have one.
+func mayBeDHCP(f *frame.Flow) bool {
+	return f.Protocol == frame.ProtocolUDP && (isDHCPPort(f.SrcPort) || isDHCPPort(f.DstPort))
+}
+
+func isDHCPPort(p uint16) bool {
+	return p == dhcp4Server || p == dhcp4Client || p == dhcp6Client || p == dhcp6Server
 }
 
 // isPlainTCP reports whether the frame is an untagged whole TCP packet without extension

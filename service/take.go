@@ -58,12 +58,17 @@ func broadcastOf(p netip.Prefix) [4]byte {
 
 // Process takes the frames of the batch that are for the services: DHCP messages of
 // clients and router solicitations. They are answered by Run, or dropped if too many
-// wait. All bufs came in by one port.
+// wait. All bufs came in by one port. Which they are is the same for all frames of a flow,
+// as frame.Buf.Flow knows them by their packets.
 func (s *Server) Process(_ time.Duration, bufs []*frame.Buf) {
 	w := s.wanted.Load()
 	for _, b := range bufs {
 		k := w.kind(b.Bytes())
-		if k == 0 || b.Offload.GSO != frame.GSONone || b.Len() > maxMessage {
+		if k == 0 {
+			continue
+		}
+		b.Basis.Once = true // another of its flow may be a message
+		if b.Offload.GSO != frame.GSONone || b.Len() > maxMessage {
 			continue // no client sends such; whoever else it is for may have it
 		}
 		b.Complete()
