@@ -61,16 +61,35 @@ func TestShownConfigurationsLoad(t *testing.T) {
 
 // The guide's table of drop reasons has each of them, in the order of the code.
 func TestGuideExplainsEveryDropReason(t *testing.T) {
-	var got, want []string
-	for _, m := range row.FindAllStringSubmatch(read(t, "docs/guide.md"), -1) {
-		got = append(got, m[1])
-	}
+	var want []string
 	for r := frame.Reason(1); r < frame.NumReasons; r++ {
 		want = append(want, r.String())
 	}
-	if !slices.Equal(got, want) {
+	if got := explained(t, "| reason | what happened |"); !slices.Equal(got, want) {
 		t.Errorf("docs/guide.md explains\n%v, want\n%v", got, want)
 	}
+}
+
+// The guide's table of refusals of the flow cache too.
+func TestGuideExplainsEveryRefusal(t *testing.T) {
+	var want []string
+	for r := frame.Refusal(1); r < frame.NumRefusals; r++ {
+		want = append(want, r.String())
+	}
+	if got := explained(t, "| reason | why the kernel does not carry it |"); !slices.Equal(got, want) {
+		t.Errorf("docs/guide.md explains\n%v, want\n%v", got, want)
+	}
+}
+
+// explained returns the first column of the guide's table that has that head.
+func explained(t *testing.T, head string) (names []string) {
+	t.Helper()
+	_, table, _ := strings.Cut(read(t, "docs/guide.md"), head)
+	table, _, _ = strings.Cut(table, "\n\n")
+	for _, m := range row.FindAllStringSubmatch(table, -1) {
+		names = append(names, m[1])
+	}
+	return names
 }
 
 // Decisions are numbered from 1 without a gap, and their titles say the number.
