@@ -1,9 +1,6 @@
 package main
 
-import (
-	"encoding/json"
-	"fmt"
-)
+import "fmt"
 
 // linuxBridge is the kernel's bridge over veth pairs and TAPs.
 type linuxBridge struct {
@@ -59,23 +56,8 @@ func (b *linuxBridge) setNetfilter() error {
 
 // frames counts what the bridge gave to its ports; nobody else sends there.
 func (b *linuxBridge) frames() (uint64, error) {
-	out, err := b.lab.run("sw", "", "ip", "-j", "-s", "link", "show", "master", "br0")
-	if err != nil {
-		return 0, err
-	}
-	var links []struct {
-		Stats64 struct {
-			TX struct{ Packets uint64 }
-		}
-	}
-	if err := json.Unmarshal([]byte(out), &links); err != nil {
-		return 0, fmt.Errorf("ip -j -s link: %w", err)
-	}
-	var n uint64
-	for _, l := range links {
-		n += l.Stats64.TX.Packets
-	}
-	return n, nil
+	_, tx, err := b.lab.packets("master", "br0")
+	return tx, err
 }
 
 func (b *linuxBridge) link(p port) string { return "tap:" + p.name }

@@ -2,12 +2,21 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
-	"os"
-	"strings"
+	"errors"
+	"time"
 
 	"weft/test/bench/guest"
 )
+
+var frameMetrics = []metric{
+	{"received", "kpps", "%.0f"},
+	{"sent", "kpps", "%.0f"},
+	{"lost", "%", "%.1f"},
+	{"late", "frames", "%.0f"},
+	{"cpu", "ns/frame", "%.0f"},
+	cached,
+	others,
+}
 
 func (b *bench) smallFrames() experiment {
 	return experiment{
@@ -16,39 +25,58 @@ func (b *bench) smallFrames() experiment {
 			Note: "A process that holds a TAP with virtio-net headers writes one UDP flow, a frame per write(2), as fast as it can; " +
 				"another reads the other TAP. TAPs keep the queue of 1,000 frames that libvirt leaves them, except for what weft sets itself. " +
 				"vde_switch's guests use its socket, as QEMU does, and a full socket makes the sender wait. " +
-				"“Late” counts frames that came after one sent later. CPU is per frame received, the two guests' included.",
-			Metrics: []metric{
-				{"received", "kpps", "%.0f"},
-				{"sent", "kpps", "%.0f"},
-				{"lost", "%", "%.1f"},
-				{"late", "frames", "%.0f"},
-				{"cpu", "ns/frame", "%.0f"},
-				others,
-			},
+				"A moment of leisurely traffic goes before. “Late” counts frames that came after one sent later. " +
+				"CPU is per frame received, the two guests' included. The floors redirect every frame, unseen.",
+			Metrics: frameMetrics,
 		},
-		contestants: []contestant{weft, ovs, vde, bridge, bridgeNF},
+		contestants: []contestant{weft, weftXDP, weftCore, ovs, vde, bridge, bridgeNF, floorTC, floorXDP},
 		rounds:      b.rounds,
-		run:         b.frames,
+		run: func(l *lab, c contestant) (sample, error) {
+			ports := pair(tap)
+			s, err := c.build(l, ports)
+			if err != nil {
+				return nil, err
+			}
+			load := guest.Load{From: guestAddress(1).Addr(), To: guestAddress(2).Addr(), Flows: 1, Buffers: 1}
+			return b.frames(l, s, s.link(ports[0]), s.link(ports[1]), load)
+		},
 	}
 }
 
-func (b *bench) frames(l *lab, c contestant) (sample, error) {
-	ports := pair(tap)
-	s, err := c.build(l, ports)
+// leisure is how long the way warms up at the least.
+const leisure = 300 * time.Millisecond
+
+// frames sends a load from one link to the other.
+func (b *bench) frames(l *lab, s subject, from, to string, load guest.Load) (sample, error) {
+	receiver, err := l.guest("sw", "receive", to, load.To.String())
 	if err != nil {
 		return nil, err
 	}
-	before, err := s.frames()
+	load.Duration = b.duration
+	plan, err := json.Marshal(load)
 	if err != nil {
+		return nil, err
+	}
+	sender, err := l.guest("sw", "send", from, string(plan))
+	if err != nil {
+		return nil, err
+	}
+	if err := sender.awaitLine(l, holding); err != nil {
+		return nil, err
+	}
+	if err := l.rest(leisure); err != nil {
+		return nil, err
+	}
+	if err := l.settle(s, load.Flows); err != nil {
+		return nil, err
+	}
+	before, errFrames := s.frames()
+	cacheBefore, errCache := cacheOf(s)
+	if err := errors.Join(errFrames, errCache); err != nil {
 		return nil, err
 	}
 	u := l.usage()
-	receiver, err := l.guest("sw", "receive", s.link(ports[1]))
-	if err != nil {
-		return nil, err
-	}
-	sender, err := l.guest("sw", "send", s.link(ports[0]), b.duration.String())
-	if err != nil {
+	if err := sender.begin(); err != nil {
 		return nil, err
 	}
 	var sent guest.Sent
@@ -63,32 +91,13 @@ func (b *bench) frames(l *lab, c contestant) (sample, error) {
 	if err := passed(s, before, received.Frames); err != nil {
 		return nil, err
 	}
-	return sample{
+	measured := sample{
 		"received": float64(received.Frames) / received.Elapsed.Seconds() / 1e3,
 		"sent":     float64(sent.Frames) / sent.Elapsed.Seconds() / 1e3,
 		"lost":     100 * (1 - float64(received.Frames)/float64(sent.Frames)),
 		"late":     float64(received.Late),
 		"cpu":      float64(cpu.Nanoseconds()) / float64(received.Frames),
 		"others":   others * 100,
-	}, nil
-}
-
-// answer waits for a guest's end and reads what it tells.
-func (p *process) answer(l *lab, v any) error {
-	out, err := p.wait(l.ctx)
-	if err != nil {
-		return err
 	}
-	if err := json.NewDecoder(strings.NewReader(out)).Decode(v); err != nil {
-		return fmt.Errorf("guest's answer %q: %w", out, err)
-	}
-	return nil
-}
-
-// tell prints what a guest has to tell; answer reads it.
-func tell[T any](v T, err error) error {
-	if err != nil {
-		return err
-	}
-	return json.NewEncoder(os.Stdout).Encode(v)
+	return measured, cacheBefore.share(s, measured)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -150,16 +151,43 @@ func (l *lab) tap(p port) error {
 	return l.ip("sw", fmt.Sprintf("tuntap add dev %s mode tap vnet_hdr", p.name), fmt.Sprintf("link set %s up", p.name))
 }
 
-// until waits for a condition, looking every five milliseconds.
+// packets returns how many packets the devices of "sw" that ip-link(8) selects have
+// received and sent.
+func (l *lab) packets(selection ...string) (rx, tx uint64, err error) {
+	out, err := l.run("sw", "", append([]string{"ip", "-j", "-s", "link", "show"}, selection...)...)
+	if err != nil {
+		return 0, 0, err
+	}
+	var links []struct {
+		Stats64 struct {
+			RX, TX struct{ Packets uint64 }
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &links); err != nil {
+		return 0, 0, fmt.Errorf("ip -j -s link: %w", err)
+	}
+	for _, k := range links {
+		rx += k.Stats64.RX.Packets
+		tx += k.Stats64.TX.Packets
+	}
+	return rx, tx, nil
+}
+
+// until waits for a condition that is soon fulfilled.
 func (l *lab) until(what string, condition func() bool) error {
-	deadline := time.After(10 * time.Second)
+	return l.within(10*time.Second, what, condition)
+}
+
+// within waits for a condition, looking every five milliseconds.
+func (l *lab) within(limit time.Duration, what string, condition func() bool) error {
+	deadline := time.After(limit)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !condition() {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			return fmt.Errorf("%s: not within ten seconds", what)
+			return fmt.Errorf("%s: not within %v", what, limit)
 		case <-l.ctx.Done():
 			return l.ctx.Err()
 		}

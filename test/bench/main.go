@@ -8,17 +8,15 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"weft/test/bench/guest"
 )
 
 // guestCommand as first argument makes this program a guest.
@@ -74,13 +72,19 @@ func runBench() error {
 	return verdictError(r.Verdicts, *check)
 }
 
+// experiments are all but those in process, in the order of the report.
+func (b *bench) experiments() []experiment {
+	return []experiment{
+		b.smallFrames(), b.tcpHost(), b.tcpDevice(), b.tcpPlain(),
+		b.natTCP(), b.routedTCP(), b.hostBesideNAT(), b.firstPackets(), b.manyFlows(),
+		b.idlePorts(), b.idleDaemon(), b.restart(),
+	}
+}
+
 // all runs the chosen experiments.
 func (b *bench) all(chosen *regexp.Regexp, peersOnly bool) (results, error) {
 	var r results
-	for _, e := range []experiment{
-		b.tcpHost(), b.tcpDevice(), b.smallFrames(), b.idlePorts(), b.idleDaemon(), b.restart(),
-		b.natTCP(), b.hostBesideNAT(),
-	} {
+	for _, e := range b.experiments() {
 		if peersOnly {
 			e.contestants = peersOf(e.contestants)
 		}
@@ -104,18 +108,12 @@ func (b *bench) all(chosen *regexp.Regexp, peersOnly bool) (results, error) {
 }
 
 func peersOf(contestants []contestant) []contestant {
-	var peers []contestant
-	for _, c := range contestants {
-		if c.name != weft.name && c.name != weftCrowds.name {
-			peers = append(peers, c)
-		}
-	}
-	return peers
+	return slices.DeleteFunc(contestants, func(c contestant) bool { return c.ours })
 }
 
 // tools are what the peers and the traffic need.
 var tools = []string{
-	"ip", "nsenter", "sysctl", "ping", "iperf3", "nft",
+	"ip", "nsenter", "sysctl", "ethtool", "ping", "iperf3", "nft",
 	"ovs-vswitchd", "ovsdb-server", "ovs-vsctl", "vde_switch", "slirp4netns",
 }
 
@@ -158,44 +156,4 @@ func verdictError(verdicts []verdict, check bool) error {
 		return nil
 	}
 	return fmt.Errorf("targets not reached: %s", strings.Join(short, "; "))
-}
-
-// holding is what an idle guest says when it has its links.
-const holding = "holding"
-
-// runGuest plays a guest: see package guest.
-func runGuest(role string, args []string) error {
-	var links []*guest.Link
-	for _, where := range args {
-		if !strings.Contains(where, ":") {
-			break
-		}
-		l, err := guest.Dial(where)
-		if err != nil {
-			return err
-		}
-		defer l.Close() //nolint:errcheck // the process ends
-		links = append(links, l)
-	}
-	rest := args[len(links):]
-	switch {
-	case role == "hold":
-		fmt.Println(holding)
-		return guest.Hold(links)
-	case role == "receive" && len(links) == 1:
-		return tell(guest.Receive(links[0]))
-	case role == "send" && len(links) == 1 && len(rest) == 1:
-		d, err := time.ParseDuration(rest[0])
-		if err != nil {
-			return err
-		}
-		return tell(guest.Send(links[0], d))
-	case role == "echo" && len(links) == 1 && len(rest) == 1:
-		addr, err := netip.ParseAddr(rest[0])
-		if err != nil {
-			return err
-		}
-		return guest.Echo(links[0], addr)
-	}
-	return fmt.Errorf("guest %s %q: want hold, receive, send or echo", role, args)
 }

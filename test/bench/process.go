@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -16,11 +17,12 @@ import (
 
 // A process is a child in a namespace of the lab.
 type process struct {
-	name string
-	cmd  *exec.Cmd
-	out  *output
-	done chan struct{} // closed when it has ended; err is set then
-	err  error
+	name  string
+	cmd   *exec.Cmd
+	stdin io.Writer
+	out   *output
+	done  chan struct{} // closed when it has ended; err is set then
+	err   error
 }
 
 // start starts a command in the namespace. Its output, both streams, is kept.
@@ -32,7 +34,8 @@ func start(space string, args ...string) (*process, error) {
 	// child outlives us, whatever ends us.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	// vde_switch ends when its console does: it gets one that stays open.
-	if _, err := p.cmd.StdinPipe(); err != nil {
+	var err error
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
 	if err := p.cmd.Start(); err != nil {
@@ -56,6 +59,17 @@ func (p *process) wait(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("%s: %w: %s", p.name, p.err, p.out.tail())
 	}
 	return p.out.String(), nil
+}
+
+// awaitLine waits until the process has written text.
+func (p *process) awaitLine(l *lab, text string) error {
+	err := l.until(p.name+" to say "+strconv.Quote(text), func() bool {
+		return p.ended() || strings.Contains(p.out.String(), text)
+	})
+	if err == nil && p.ended() && !strings.Contains(p.out.String(), text) {
+		return fmt.Errorf("%s ended: %s", p.name, p.out.tail())
+	}
+	return err
 }
 
 // ended reports whether the process is gone.

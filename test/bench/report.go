@@ -56,7 +56,11 @@ func (r report) targets() string {
 	var b strings.Builder
 	b.WriteString("| target | limit | measured | |\n|---|--:|--:|---|\n")
 	for _, v := range r.Verdicts {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", v.Target, v.Limit, v.Measured, v.Result)
+		result := v.Result
+		if v.Why != "" {
+			result += ": " + strings.ReplaceAll(v.Why, "\n", "; ")
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", v.Target, v.Limit, v.Measured, result)
 	}
 	return b.String()
 }

@@ -1,10 +1,17 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strconv"
 	"time"
+)
+
+// The contestants of the restart: a network on a NIC.
+var (
+	bridgedWeft = weftWith(weft.name, weftd{mode: "bridged", uplink: "nic0"})
+	bridgedCore = weftWith(weftCore.name, weftd{mode: "bridged", uplink: "nic0", fastpath: "off"})
 )
 
 func (b *bench) restart() experiment {
@@ -12,11 +19,21 @@ func (b *bench) restart() experiment {
 		table: table{
 			Name: "kill -9", Title: "kill -9 of the daemon, and its next start",
 			Note: "A bridged network with one NIC shared with the host, a TAP that a guest of QEMU's kind holds throughout, a veth and a host port. " +
-				"Pings 10 ms apart between all of them for six seconds: kill -9 after two, the next start after three. " +
-				"“Lost” is of the host ↔ wire pings; “silence” is from the start of the new process to the first answer on the slowest of the other paths.",
-			Metrics: []metric{{"lost", "echoes", "%.0f"}, {"silence", "ms", "%.0f"}, {"lost paths", "", "%.0f"}},
+				"Six seconds of pings, 1 ms apart between guests, 10 ms apart between guests and the host or the wire, " +
+				"and of a TCP stream of 200 Mbit/s between two guests: kill -9 after two seconds, the next start after three. " +
+				"Lost: echoes between guests; segments that the stream had to send again; echoes between host and wire, which the kernel carries; " +
+				"echoes between guests and either of them. " +
+				"“Silence” is from the start of the new process to the first answer on the slowest of the paths that need weft.",
+			Metrics: []metric{
+				{"guests", "echoes", "%.0f"},
+				{"tcp", "segments", "%.0f"},
+				{"carried", "echoes", "%.0f"},
+				{"host, wire", "echoes", "%.0f"},
+				{"silence", "ms", "%.0f"},
+				{"lost paths", "", "%.0f"},
+			},
 		},
-		contestants: []contestant{weft},
+		contestants: []contestant{bridgedWeft, bridgedCore},
 		rounds:      b.rounds,
 		run:         killAndStart,
 	}
@@ -35,63 +52,86 @@ const (
 type path struct {
 	from string
 	to   int
+	loss string // metric that its lost echoes count for
 }
 
-// carried is the path that the kernel carries without the daemon.
-var carried = path{"sw", atWire}
+func (p path) address() string { return guestAddress(p.to).Addr().String() }
 
-// switched are the paths that need the daemon: every kind of port both asks and answers.
-var switched = []path{
-	{"sw", atTAP},
-	{"sw", atDevice},
-	{"sw", atHostPort},
-	{"wire", atTAP},
-	{"wire", atDevice},
-	{"wire", atHostPort},
-	{"device", atTAP},
-	{"device", atHostPort},
-	{"hostport", atTAP},
+// carried is what lost echoes count for on a path that the kernel carries anyway.
+const carried = "carried"
+
+// paths are those between all stations: every kind of port both asks and answers.
+var paths = []path{
+	{"sw", atWire, carried},
+	{"device", atTAP, "guests"},
+	{"device", atHostPort, "guests"},
+	{"hostport", atTAP, "guests"},
+	{"sw", atTAP, "host, wire"},
+	{"sw", atDevice, "host, wire"},
+	{"sw", atHostPort, "host, wire"},
+	{"wire", atTAP, "host, wire"},
+	{"wire", atDevice, "host, wire"},
+	{"wire", atHostPort, "host, wire"},
 }
 
-func killAndStart(l *lab, _ contestant) (sample, error) {
-	w, err := bridgedScene(l)
+// A disaster is when the daemon was killed and when it was started again.
+type disaster struct{ killed, started time.Time }
+
+func killAndStart(l *lab, c contestant) (sample, error) {
+	w, err := bridgedScene(l, c)
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range append(switched, carried) {
-		if err := l.reachable(p.from, guestAddress(p.to).Addr().String()); err != nil {
+	for _, p := range paths {
+		if err := l.reachable(p.from, p.address()); err != nil {
 			return nil, err
 		}
 	}
-	host, err := l.stream(carried)
+	stream, err := l.steady()
 	if err != nil {
 		return nil, err
 	}
-	streams := make([]*process, len(switched))
-	for i, p := range switched {
-		if streams[i], err = l.stream(p); err != nil {
+	pings := make([]*process, len(paths))
+	for i, p := range paths {
+		if pings[i], err = l.echoes(p); err != nil {
 			return nil, err
 		}
 	}
-	if err := l.rest(2 * time.Second); err != nil {
+	d, err := w.dieAndStart()
+	if err != nil {
 		return nil, err
+	}
+	s := sample{"silence": 0, "lost paths": 0}
+	for i, p := range paths {
+		if _, err := pings[i].wait(l.ctx); err != nil {
+			return nil, err
+		}
+		if err := s.count(p, pings[i].out.String(), d, w.fastpath == "off"); err != nil {
+			return nil, err
+		}
+	}
+	s["tcp"], err = stream.resent(l)
+	return s, err
+}
+
+// dieAndStart kills the daemon after two seconds and starts it again after three.
+func (w *weftd) dieAndStart() (d disaster, err error) {
+	if err := w.lab.rest(2 * time.Second); err != nil {
+		return d, err
 	}
 	if err := w.process.kill(); err != nil {
-		return nil, err
+		return d, err
 	}
-	killed := time.Now()
-	if err := l.rest(time.Second); err != nil {
-		return nil, err
+	d.killed = time.Now()
+	if err := w.lab.rest(time.Second); err != nil {
+		return d, err
 	}
-	started := time.Now()
-	if err := w.launch(); err != nil {
-		return nil, err
-	}
-	return outcome(l, host, streams, killed, started)
+	d.started = time.Now()
+	return d, w.launch()
 }
 
 // bridgedScene makes the wire, the guests and the daemon.
-func bridgedScene(l *lab) (*weftd, error) {
+func bridgedScene(l *lab, c contestant) (*weftd, error) {
 	ports := []port{
 		{name: "t0", kind: tap},
 		{name: "d0", kind: device, space: "device", address: guestAddress(atDevice)},
@@ -109,7 +149,7 @@ func bridgedScene(l *lab) (*weftd, error) {
 	if err := l.address("sw", nic.name, guestAddress(atHost)); err != nil {
 		return nil, err
 	}
-	w := &weftd{lab: l, uplink: nic.name}
+	w := c.make(l).(*weftd)
 	if err := w.start(ports); err != nil {
 		return nil, err
 	}
@@ -117,9 +157,41 @@ func bridgedScene(l *lab) (*weftd, error) {
 	return w, err
 }
 
-// stream starts six seconds of pings that print the time of each answer.
-func (l *lab) stream(p path) (*process, error) {
-	return l.start(p.from, "ping", "-D", "-n", "-i", "0.01", "-c", "600", "-W", "1", guestAddress(p.to).Addr().String())
+// echoes starts six seconds of pings that print the time of each answer.
+func (l *lab) echoes(p path) (*process, error) {
+	interval, count := "0.01", "600"
+	if p.loss == "guests" {
+		interval, count = "0.001", "6000"
+	}
+	return l.start(p.from, "ping", "-D", "-n", "-i", interval, "-c", count, "-W", "1", p.address())
+}
+
+// steady starts six seconds of a TCP stream from the device to the host port, slow
+// enough for all ways between them.
+func (l *lab) steady() (*process, error) {
+	server, err := l.start("hostport", "iperf3", "--server", "--one-off", "--forceflush")
+	if err != nil {
+		return nil, err
+	}
+	if err := server.awaitLine(l, "Server listening"); err != nil {
+		return nil, err
+	}
+	return l.start("device", "iperf3", "--client", path{to: atHostPort}.address(), "--json", "--time", "6", "--bitrate", "200M")
+}
+
+// resent waits for the end of a stream and returns how many segments it sent again.
+func (p *process) resent(l *lab) (float64, error) {
+	out, err := p.wait(l.ctx)
+	if err != nil {
+		return 0, err
+	}
+	var report struct {
+		End struct {
+			Sent struct{ Retransmits float64 } `json:"sum_sent"`
+		}
+	}
+	err = json.Unmarshal([]byte(out), &report)
+	return report.End.Sent.Retransmits, err
 }
 
 var (
@@ -127,33 +199,30 @@ var (
 	counted  = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`)
 )
 
-func outcome(l *lab, host *process, streams []*process, killed, started time.Time) (sample, error) {
-	if _, err := host.wait(l.ctx); err != nil {
-		return nil, err
-	}
-	m := counted.FindStringSubmatch(host.out.String())
+// count adds what ping says about a path. If the path needs the daemon, nothing may
+// have gone by while that was dead.
+func (s sample) count(p path, out string, d disaster, daemon bool) error {
+	m := counted.FindStringSubmatch(out)
 	if m == nil {
-		return nil, fmt.Errorf("ping: %s", host.out.tail())
+		return fmt.Errorf("ping from %s to %s: %s", p.from, p.address(), out)
 	}
 	sent, _ := strconv.Atoi(m[1])
 	received, _ := strconv.Atoi(m[2])
-	s := sample{"lost": float64(sent - received), "silence": 0, "lost paths": 0}
-	for _, p := range streams {
-		if _, err := p.wait(l.ctx); err != nil {
-			return nil, err
-		}
-		const inFlight = 100 * time.Millisecond // answers that were on their way when the daemon died
-		dead := killed.Add(inFlight)
-		if early, ok := firstAfter(p.out.String(), dead); ok && early < started.Sub(dead) {
-			return nil, fmt.Errorf("%q was answered while the daemon was dead: its traffic takes another way", p.cmd.Args)
-		}
-		silence, ok := firstAfter(p.out.String(), started)
-		if !ok {
-			s["lost paths"]++
-		}
-		s["silence"] = max(s["silence"], float64(silence.Milliseconds()))
+	s[p.loss] += float64(sent - received)
+	if p.loss == carried {
+		return nil
 	}
-	return s, nil
+	const inFlight = 100 * time.Millisecond // answers that were on their way when the daemon died
+	dead := d.killed.Add(inFlight)
+	if early, ok := firstAfter(out, dead); daemon && ok && early < d.started.Sub(dead) {
+		return fmt.Errorf("ping from %s to %s was answered while the daemon was dead: its traffic takes another way", p.from, p.address())
+	}
+	silence, ok := firstAfter(out, d.started)
+	if !ok {
+		s["lost paths"]++
+	}
+	s["silence"] = max(s["silence"], float64(silence.Milliseconds()))
+	return nil
 }
 
 // firstAfter returns how long after started ping had an answer again; ok is false if never.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -48,19 +50,33 @@ func (r row) values(metric string) []float64 {
 // results holds the tables by their names.
 type results []table
 
-// row returns a contestant's row in the named table; an empty one if there is none.
-func (r results) row(name, contestant string) row {
+// values returns a contestant's values of a metric in the named table, one at least.
+func (r results) values(name, metric string, c contestant) ([]float64, error) {
 	for _, t := range r {
 		if t.Name != name {
 			continue
 		}
 		for _, row := range t.Rows {
-			if row.Contestant == contestant {
-				return row
+			if row.Contestant != c.name {
+				continue
 			}
+			if values := row.values(metric); len(values) > 0 {
+				return values, nil
+			}
+			return nil, fmt.Errorf("%s: %s", c.name, cmp.Or(row.Failure, "no "+metric))
 		}
 	}
-	return row{Contestant: contestant, Failure: "not run"}
+	return nil, errNotRun
+}
+
+// errNotRun is why nothing is known of an experiment that was not chosen.
+var errNotRun = errors.New("not chosen")
+
+// median returns the middle of these values.
+func (r results) median(name, metric string, c contestant) (float64, error) {
+	values, err := r.values(name, metric, c)
+	m, _ := median(values)
+	return m, err
 }
 
 // disturbance returns how much of the machine others used during the runs, in %:
@@ -89,23 +105,18 @@ func median(values []float64) (m float64, ok bool) {
 	return (low + high) / 2, true
 }
 
-// ratio returns the median of a over the median of b.
-func ratio(a, b []float64) (float64, bool) {
-	ma, okA := median(a)
-	mb, okB := median(b)
-	return ma / mb, okA && okB && mb != 0
-}
-
-// paired returns the median of the ratios of each round, which a drift of the
-// machine from round to round does not touch.
-func paired(a, b []float64) (float64, bool) {
+// paired returns the median of the ratios of each round.
+func paired(a, b []float64) (float64, error) {
 	var ratios []float64
 	for i := range min(len(a), len(b)) {
 		if b[i] != 0 {
 			ratios = append(ratios, a[i]/b[i])
 		}
 	}
-	return median(ratios)
+	if m, ok := median(ratios); ok {
+		return m, nil
+	}
+	return 0, errors.New("no round of both")
 }
 
 // span returns the least and the greatest value.

@@ -27,16 +27,19 @@ func TestMedian(t *testing.T) {
 func TestPairedIgnoresDrift(t *testing.T) {
 	slow := []float64{9, 90, 900}
 	fast := []float64{10, 100, 1000}
-	if got, ok := paired(slow, fast); got != 0.9 || !ok {
-		t.Errorf("paired = %v, %v; want 0.9", got, ok)
+	if got, err := paired(slow, fast); got != 0.9 || err != nil {
+		t.Errorf("paired = %v, %v; want 0.9", got, err)
+	}
+	if got, err := paired(slow, nil); err == nil {
+		t.Errorf("paired with nothing = %v, want an error", got)
 	}
 }
 
 func oneTable(name string, rows ...row) results { return results{{Name: name, Rows: rows}} }
 
 func TestTargetJudge(t *testing.T) {
-	atLeast := target{"", true, 6, "%.1f", against("t", "m", ovs)}
-	atMost := target{"", false, 0.7, "%.1f", against("t", "m", ovs)}
+	atLeast := target{"", true, 6, "%.1f", against("t", "m", weft, ovs)}
+	atMost := target{"", false, 0.7, "%.1f", against("t", "m", weft, ovs)}
 	for _, c := range []struct {
 		target    target
 		weft, ovs float64
@@ -54,8 +57,68 @@ func TestTargetJudge(t *testing.T) {
 			t.Errorf("%v to %v with limit %v: %s, want %s", c.weft, c.ovs, c.target.limit, got, c.want)
 		}
 	}
-	if got := atLeast.judge(nil).Result; got != notRun {
-		t.Errorf("without results: %s, want %s", got, notRun)
+	if v := atLeast.judge(nil); v.Result != notRun || v.Why == "" {
+		t.Errorf("without results: %+v, want %s and why", v, notRun)
+	}
+	r := oneTable("t", row{Contestant: weft.name, Samples: []sample{{"m": 1}}}, row{Contestant: ovs.name, Failure: "no module"})
+	if v := atLeast.judge(r); v.Result != notRun || !strings.Contains(v.Why, "no module") {
+		t.Errorf("without the peer: %+v, want %s and why", v, notRun)
+	}
+}
+
+func TestCostIsOfEachRound(t *testing.T) {
+	r := oneTable("t", row{Contestant: manyFlows.name, Samples: []sample{{"m": 9}, {"m": 90}, {"m": 900}}},
+		row{Contestant: oneFlow.name, Samples: []sample{{"m": 10}, {"m": 100}, {"m": 1000}}})
+	if got, err := cost("t", "m", manyFlows, oneFlow)(r); math.Abs(got-10) > 1e-9 || err != nil {
+		t.Errorf("cost = %v %%, %v; want 10", got, err)
+	}
+}
+
+// Every target is about a table, a metric and contestants that there are: else it
+// would be "not run" for ever.
+func TestTargetsAreMeasured(t *testing.T) {
+	b := &bench{rounds: 1}
+	var r results
+	for _, e := range b.experiments() {
+		for _, c := range e.contestants {
+			s := make(sample)
+			for _, m := range e.Metrics {
+				s[m.Name] = 1
+			}
+			e.Rows = append(e.Rows, row{Contestant: c.name, Samples: []sample{s}})
+		}
+		r = append(r, e.table)
+	}
+	s := make(sample)
+	for _, f := range figures {
+		s[f.Name] = 1
+	}
+	r = append(r, table{Name: "in process", Rows: []row{{Contestant: weft.name, Samples: []sample{s}}}})
+	for _, v := range judge(r) {
+		if v.Result == notRun {
+			t.Errorf("%s: %s", v.Target, v.Why)
+		}
+	}
+}
+
+func TestPingIsCounted(t *testing.T) {
+	const out = `[1000.100000] 64 bytes from 198.18.0.3: icmp_seq=1 ttl=64 time=0.1 ms
+[1001.500000] 64 bytes from 198.18.0.3: icmp_seq=5 ttl=64 time=0.1 ms
+[1002.350000] 64 bytes from 198.18.0.3: icmp_seq=9 ttl=64 time=0.1 ms
+
+--- 198.18.0.3 ping statistics ---
+10 packets transmitted, 7 received, 30% packet loss, time 9000ms
+`
+	d := disaster{killed: time.Unix(1001, 0), started: time.Unix(1002, 0)}
+	s := make(sample)
+	if err := s.count(path{"device", atTAP, "guests"}, out, d, false); err != nil {
+		t.Fatal(err)
+	}
+	if s["guests"] != 3 || s["silence"] != 350 || s["lost paths"] != 0 {
+		t.Errorf("counted %v, want 3 lost and 350 ms of silence", s)
+	}
+	if err := s.count(path{"device", atTAP, "guests"}, out, d, true); err == nil {
+		t.Error("an answer from a dead daemon was believed")
 	}
 }
 
@@ -77,10 +140,10 @@ BenchmarkRelay/known-unicast/64B-2   100   41.5 ns/op   0 allocs/op
 BenchmarkFDB/learn/1M-2   100   250 ns/op
 PASS`
 	r := results{{Name: "in process", Rows: []row{chosenFigures(benchmarks(out))}}}
-	if got, ok := own("in process", "relay")(r); got != 41 || !ok {
-		t.Errorf("relay: %v, %v; want 41", got, ok)
+	if got, err := of("in process", "relay", weft)(r); got != 41 || err != nil {
+		t.Errorf("relay: %v, %v; want 41", got, err)
 	}
-	if got, _ := own("in process", "fdb learn")(r); got != 4 {
+	if got, _ := of("in process", "fdb learn", weft)(r); got != 4 {
 		t.Errorf("learning: %v M/s, want 4", got)
 	}
 	if missing := r[0].Rows[0].Failure; !strings.Contains(missing, "lookup-cold") {

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"net/netip"
+
+	"weft/test/bench/guest"
 )
 
 // A port is one guest's connection to the switch under test.
@@ -37,19 +39,38 @@ type subject interface {
 
 // A contestant is a subject and how to make it.
 type contestant struct {
-	name string
-	idle int // further ports, without traffic
-	make func(*lab) subject
+	name  string
+	ours  bool // weft, in one setting or another
+	idle  int  // further ports, without traffic
+	flows int  // that the traffic consists of, where that matters
+	make  func(*lab) subject
 }
 
+// The contestants between two ports.
 var (
-	weft       = contestant{name: "weft", make: func(l *lab) subject { return &weftd{lab: l} }}
-	ovs        = contestant{name: "Open vSwitch, userspace", make: func(l *lab) subject { return &openVSwitch{lab: l} }}
-	vde        = contestant{name: "vde_switch", make: func(l *lab) subject { return &vdeSwitch{lab: l} }}
-	bridge     = contestant{name: "Linux bridge", make: func(l *lab) subject { return &linuxBridge{lab: l} }}
-	bridgeNF   = contestant{name: "Linux bridge, bridge-nf", make: func(l *lab) subject { return &linuxBridge{lab: l, netfilter: true} }}
-	weftCrowds = contestant{name: "weft, 64 more ports", idle: 64, make: weft.make}
+	weft     = weftWith("weft", weftd{})
+	weftCore = weftWith("weft, fastpath off", weftd{fastpath: "off"})
+	weftXDP  = weftWith("weft, fastpath xdp", weftd{fastpath: "xdp"})
+	crowds   = contestant{name: "weft, fastpath off, 64 more ports", ours: true, idle: 64, make: weftCore.make}
+
+	ovs      = contestant{name: "Open vSwitch, userspace", make: func(l *lab) subject { return &openVSwitch{lab: l} }}
+	vde      = contestant{name: "vde_switch", make: func(l *lab) subject { return &vdeSwitch{lab: l} }}
+	bridge   = contestant{name: "Linux bridge", make: func(l *lab) subject { return &linuxBridge{lab: l} }}
+	bridgeNF = contestant{name: "Linux bridge, bridge-nf", make: func(l *lab) subject { return &linuxBridge{lab: l, netfilter: true} }}
+
+	floorTC   = contestant{name: "floor: tc redirect", make: func(l *lab) subject { return &floor{lab: l, hook: guest.TC} }}
+	floorPeer = contestant{name: "floor: tc redirect to the peer", make: func(l *lab) subject { return &floor{lab: l, hook: guest.Peer} }}
+	floorXDP  = contestant{name: "floor: XDP redirect", make: func(l *lab) subject { return &floor{lab: l, hook: guest.XDP} }}
 )
+
+// weftWith returns weft with its settings as a contestant.
+func weftWith(name string, settings weftd) contestant {
+	return contestant{name: name, ours: true, make: func(l *lab) subject {
+		w := settings
+		w.lab = l
+		return &w
+	}}
+}
 
 // pair returns the two ports that traffic runs between, and their namespaces if
 // they have any.

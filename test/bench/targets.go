@@ -1,6 +1,10 @@
 package main
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
 
 // A verdict is one target of the project and what was measured of it.
 type verdict struct {
@@ -8,7 +12,8 @@ type verdict struct {
 	Limit    string  `json:"limit"`
 	Measured string  `json:"measured"`
 	Value    float64 `json:"value"`
-	Result   string  `json:"result"` // pass, fail, or not run
+	Result   string  `json:"result"`        // pass, fail, or not run
+	Why      string  `json:"why,omitempty"` // it was not run
 }
 
 // The results of a verdict.
@@ -18,13 +23,17 @@ const (
 	notRun = "not run"
 )
 
+// A measurement takes from the results what a target is about. Its error says why
+// that was not measured.
+type measurement func(results) (float64, error)
+
 // A target is a limit for something that the results tell.
 type target struct {
 	name     string
 	least    bool // limit is the least that will do, else the most
 	limit    float64
 	format   string // of the limit and the value
-	measured func(results) (float64, bool)
+	measured measurement
 }
 
 func (t target) judge(r results) verdict {
@@ -33,8 +42,9 @@ func (t target) judge(r results) verdict {
 		sign = "≥ "
 	}
 	v := verdict{Target: t.name, Limit: sign + fmt.Sprintf(t.format, t.limit), Measured: "–", Result: notRun}
-	value, ok := t.measured(r)
-	if !ok {
+	value, err := t.measured(r)
+	if err != nil {
+		v.Why = err.Error()
 		return v
 	}
 	v.Value, v.Measured, v.Result = value, fmt.Sprintf(t.format, value), fail
@@ -44,70 +54,60 @@ func (t target) judge(r results) verdict {
 	return v
 }
 
-// against compares weft's median of a metric with a contestant's.
-func against(table, metric string, c contestant) func(results) (float64, bool) {
-	return func(r results) (float64, bool) {
-		return ratio(r.row(table, weft.name).values(metric), r.row(table, c.name).values(metric))
-	}
-}
-
-// own returns weft's median of a metric.
-func own(table, metric string) func(results) (float64, bool) {
-	return func(r results) (float64, bool) { return median(r.row(table, weft.name).values(metric)) }
-}
-
-// worst returns weft's greatest value of a metric.
-func worst(table, metric string) func(results) (float64, bool) {
-	return func(r results) (float64, bool) {
-		values := r.row(table, weft.name).values(metric)
-		if len(values) == 0 {
-			return 0, false
+// against compares a contestant's median of a metric with another's.
+func against(table, metric string, c, other contestant) measurement {
+	return func(r results) (float64, error) {
+		mine, errMine := r.median(table, metric, c)
+		its, errIts := r.median(table, metric, other)
+		if err := errors.Join(errMine, errIts); err != nil {
+			return 0, err
 		}
-		_, most := span(values)
-		return most, true
+		if its == 0 {
+			return 0, fmt.Errorf("%s: 0", other.name)
+		}
+		return mine / its, nil
 	}
 }
 
-// crowdCost is the share of throughput, in %, that 64 more ports take.
-func crowdCost(r results) (float64, bool) {
-	p, ok := paired(r.row("idle ports", weftCrowds.name).values("tcp"), r.row("idle ports", weft.name).values("tcp"))
-	return 100 * (1 - p), ok
+// of returns a contestant's median of a metric.
+func of(table, metric string, c contestant) measurement {
+	return func(r results) (float64, error) { return r.median(table, metric, c) }
 }
 
-// hostBeside is the host's own throughput with weft's NAT on its NIC to that without.
-func hostBeside(r results) (float64, bool) {
-	return paired(r.row("host beside NAT", natWeft.name).values("tcp"), r.row("host beside NAT", natNone.name).values("tcp"))
+// worst returns the greatest value that contestants have of a metric.
+func worst(table, metric string, contestants ...contestant) measurement {
+	return func(r results) (most float64, err error) {
+		for _, c := range contestants {
+			values, err := r.values(table, metric, c)
+			if err != nil {
+				return 0, err
+			}
+			most = max(most, slices.Max(values))
+		}
+		return most, nil
+	}
 }
 
-// targets are the figures that weft is to reach.
-var targets = []target{
-	{"host ports: TCP to Open vSwitch's", true, 6, "%.2f×", against("host ports", "tcp", ovs)},
-	{"host ports: TCP to vde_switch's", true, 6, "%.2f×", against("host ports", "tcp", vde)},
-	{"host ports: TCP to the Linux bridge's", true, 0.8, "%.2f×", against("host ports", "tcp", bridge)},
-	{"host ports: ping average to Open vSwitch's", false, 0.7, "%.2f×", against("host ports", "ping avg", ovs)},
-	{"device ports: TCP to the Linux bridge's", true, 0.6, "%.2f×", against("device ports", "tcp", bridge)},
-	{"64-byte frames received to Open vSwitch's", true, 1, "%.2f×", against("64-byte frames", "received", ovs)},
-	{"64-byte frames reordered in a flow", false, 0, "%.0f", worst("64-byte frames", "late")},
-	{"TCP lost to 64 more idle ports", false, 2, "%.1f %%", crowdCost},
-	{"idle daemon, ten ports: resident", false, 40, "%.1f MB", own("idle daemon", "resident")},
-	{"idle daemon, ten ports: CPU", false, 0.5, "%.2f %%", own("idle daemon", "cpu")},
-	{"kill -9: host ↔ wire echoes lost", false, 0, "%.0f", worst("kill -9", "lost")},
-	{"kill -9: silence after the next start", false, 1000, "%.0f ms", worst("kill -9", "silence")},
-	{"kill -9: paths that stay silent", false, 0, "%.0f", worst("kill -9", "lost paths")},
-	{"NAT: TCP to nftables masquerade's", true, 0.5, "%.2f×", against("NAT", "tcp", natKernel)},
-	{"NAT: TCP to slirp4netns's", true, 10, "%.1f×", against("NAT", "tcp", natSlirp)},
-	{"NAT: ping average to nftables masquerade's", false, 4, "%.2f×", against("NAT", "ping avg", natKernel)},
-	{"host's own TCP beside NAT to without weft", true, 0.9, "%.2f×", hostBeside},
-	{"NAT table: 1,000,000 sessions", false, 150, "%.0f MB", own("in process", "nat memory")},
-	{"NAT table: new sessions", true, 0.3, "%.2f M/s", own("in process", "nat sessions")},
-	{"NAT table: a batch of expiry, p99", false, 200, "%.0f µs", own("in process", "nat expiry")},
-	{"NAT table: translation of a known session: allocations", false, 0, "%.0f", worst("in process", "nat allocs")},
-	{"relay of known unicast", false, 60, "%.1f ns/frame", own("in process", "relay")},
-	{"relay of known unicast, 16 stations at 4 ports", false, 60, "%.1f ns/frame", own("in process", "relay, 16 stations")},
-	{"relay of known unicast: allocations", false, 0, "%.0f", worst("in process", "relay allocs")},
-	{"filtering database of 1,000,000 addresses", false, 40, "%.1f MB", own("in process", "fdb memory")},
-	{"filtering database: cold look-up", false, 60, "%.1f ns", own("in process", "fdb lookup")},
-	{"filtering database: learning", true, 2, "%.2f M/s", own("in process", "fdb learn")},
+// beside is the median of the ratios of each round, which a drift of the machine from
+// round to round does not touch.
+func beside(table, metric string, c, other contestant) measurement {
+	return func(r results) (float64, error) {
+		mine, errMine := r.values(table, metric, c)
+		its, errIts := r.values(table, metric, other)
+		if err := errors.Join(errMine, errIts); err != nil {
+			return 0, err
+		}
+		return paired(mine, its)
+	}
+}
+
+// cost is the share, in %, that a contestant loses of what the other reaches.
+func cost(table, metric string, c, other contestant) measurement {
+	ratio := beside(table, metric, c, other)
+	return func(r results) (float64, error) {
+		v, err := ratio(r)
+		return 100 * (1 - v), err
+	}
 }
 
 // judge compares the results with the targets.

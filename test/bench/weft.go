@@ -11,12 +11,14 @@ import (
 	"strings"
 )
 
-// weftd is the daemon of this repository.
+// weftd is the daemon of this repository, with one network.
 type weftd struct {
-	lab     *lab
-	uplink  string // a NIC of "sw": the network is bridged to it
-	nat     bool   // the network goes out by NAT
-	process *process
+	lab      *lab
+	mode     string // of the network; default: isolated
+	uplink   string // of a bridged network: a NIC of "sw"
+	fastpath string // on (default), off, or xdp at every port
+	rules    int    // so many port forwards, and as many routes
+	process  *process
 }
 
 // binary is the path of the daemon under test.
@@ -42,27 +44,54 @@ func (w *weftd) start(ports []port) error {
 // document returns the configuration.
 func (w *weftd) document(ports []port) string {
 	var b strings.Builder
-	switch {
-	case w.nat:
-		fmt.Fprintf(&b, "networks:\n  - {name: bench, mode: nat, subnets: [%s], dhcp: {enabled: false}}\n", inside(1))
-	case w.uplink != "":
-		fmt.Fprintf(&b, "networks:\n  - {name: bench, mode: bridged, uplink: %s}\n", w.uplink)
+	if w.fastpath == "off" {
+		b.WriteString("switch: {fastpath: off}\n")
+	}
+	b.WriteString("networks:\n")
+	switch w.mode {
+	case "":
+		b.WriteString("  - {name: bench, mode: isolated}\n")
+	case "bridged":
+		fmt.Fprintf(&b, "  - {name: bench, mode: bridged, uplink: %s}\n", w.uplink)
 	default:
-		b.WriteString("networks:\n  - {name: bench, mode: isolated}\n")
+		fmt.Fprintf(&b, "  - name: bench\n    mode: %s\n    subnets: [%s]\n    dhcp: {enabled: false}\n", w.mode, inside(1))
+		w.rulesTo(&b)
 	}
 	b.WriteString("ports:\n")
 	for _, p := range ports {
+		fmt.Fprintf(&b, "  - {name: %s, network: bench", p.name)
 		switch p.kind {
 		case host:
-			fmt.Fprintf(&b, "  - {name: %s, network: bench, type: host, netns: %s, addresses: [%q]}\n",
-				p.name, w.lab.space(p.space), p.address)
+			fmt.Fprintf(&b, ", type: host, netns: %s, addresses: [%q]", w.lab.space(p.space), p.address)
 		case device:
-			fmt.Fprintf(&b, "  - {name: %s, network: bench, type: device}\n", p.name)
+			b.WriteString(", type: device")
 		case tap:
-			fmt.Fprintf(&b, "  - {name: %s, network: bench, type: tap}\n", p.name)
+			b.WriteString(", type: tap")
 		}
+		if w.fastpath == "xdp" {
+			b.WriteString(", fastpath: xdp")
+		}
+		b.WriteString("}\n")
 	}
 	return b.String()
+}
+
+// rulesTo writes the network's port forwards and routes, all by a guest that is
+// not there.
+func (w *weftd) rulesTo(b *strings.Builder) {
+	if w.rules == 0 {
+		return
+	}
+	const firstPort = 20000
+	guest := inside(20).Addr()
+	b.WriteString("    forwards:\n")
+	for i := range w.rules {
+		fmt.Fprintf(b, "      - {proto: tcp, port: %d, to: \"%s:%d\"}\n", firstPort+i, guest, firstPort+i)
+	}
+	b.WriteString("    routes:\n")
+	for i := range w.rules {
+		fmt.Fprintf(b, "      - {to: 10.%d.%d.0/24, via: %s}\n", i>>8, i&0xff, guest)
+	}
 }
 
 // launch starts the daemon and waits until its API answers.

@@ -48,22 +48,6 @@ func Echo(l *Link, addr netip.Addr) error {
 	}
 }
 
-// answerARP turns a request for addr into its reply (RFC 826).
-func answerARP(f []byte, mac [6]byte, addr netip.Addr) bool {
-	a := f[etherLen:]
-	if binary.BigEndian.Uint16(f[12:]) != 0x0806 || len(a) < 28 || a[7] != 1 || [4]byte(a[24:28]) != addr.As4() {
-		return false
-	}
-	copy(f[0:6], f[6:12])
-	copy(f[6:12], mac[:])
-	a[7] = 2
-	copy(a[18:28], a[8:18]) // the sender becomes the target
-	copy(a[8:14], mac[:])
-	ip := addr.As4()
-	copy(a[14:18], ip[:])
-	return true
-}
-
 // answerEcho turns an echo request to addr into its reply (RFC 792).
 func answerEcho(f []byte, mac [6]byte, addr netip.Addr) bool {
 	ip := f[etherLen:]

@@ -61,8 +61,8 @@ func TestAnswerEcho(t *testing.T) {
 }
 
 func TestFlowFrameIsOfTheFlow(t *testing.T) {
-	f := flowFrame(vnetHeader, receiverMAC, senderMAC)[vnetHeader:]
-	if len(f) != frameLen || !isFlow(f, senderMAC) || isFlow(f, receiverMAC) {
+	f := flowFrame(vnetHeader, endpoints{dstAddr: ownAddr, srcAddr: ownAddr}, ofSender)[vnetHeader:]
+	if len(f) != frameLen || !isFlow(f, ofSender) || isFlow(f, ofReceiver) {
 		t.Errorf("flow frame %x", f)
 	}
 	if sum := onesSum(f[etherLen : etherLen+ipLen]); sum != 0xffff { // RFC 1071: a right header sums to all ones

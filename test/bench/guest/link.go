@@ -31,16 +31,23 @@ type Link struct {
 // bufLen holds the largest superframe and its header.
 const bufLen = 1<<16 + 256
 
+// dials are the ways to open a NIC.
+var dials = map[string]func(name string) (*Link, error){"tap": openTAP, "vde": dialVDE}
+
+// IsLink reports whether Dial may open what where names.
+func IsLink(where string) bool {
+	kind, _, _ := strings.Cut(where, ":")
+	return dials[kind] != nil
+}
+
 // Dial opens the NIC that where names: "tap:NAME" or "vde:DIRECTORY".
 func Dial(where string) (*Link, error) {
 	kind, name, _ := strings.Cut(where, ":")
-	switch kind {
-	case "tap":
-		return openTAP(name)
-	case "vde":
-		return dialVDE(name)
+	dial := dials[kind]
+	if dial == nil {
+		return nil, fmt.Errorf("link %q: want tap:NAME or vde:DIRECTORY", where)
 	}
-	return nil, fmt.Errorf("link %q: want tap:NAME or vde:DIRECTORY", where)
+	return dial(name)
 }
 
 // openTAP opens a TAP with the settings that QEMU gives it for a virtio NIC.

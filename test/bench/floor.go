@@ -1,0 +1,42 @@
+package main
+
+import (
+	"fmt"
+
+	"weft/test/bench/guest"
+)
+
+// floor is no switch: the kernel redirects every frame of the one port to the other,
+// unseen. What a cache adds to that is what weft can be made to save.
+type floor struct {
+	lab  *lab
+	hook guest.Hook
+}
+
+func (f *floor) start(ports []port) error {
+	if len(ports) != 2 {
+		return fmt.Errorf("%d ports: a redirect has two ends", len(ports))
+	}
+	for _, p := range ports {
+		attach := f.lab.veth
+		if p.kind == tap {
+			attach = f.lab.tap
+		}
+		if err := attach(p); err != nil {
+			return err
+		}
+	}
+	p, err := f.lab.guest("sw", "redirect", string(f.hook), ports[0].name, ports[1].name)
+	if err != nil {
+		return err
+	}
+	return p.awaitLine(f.lab, holding)
+}
+
+// frames counts what came in by all of the namespace's devices.
+func (f *floor) frames() (uint64, error) {
+	rx, _, err := f.lab.packets()
+	return rx, err
+}
+
+func (f *floor) link(p port) string { return "tap:" + p.name }
