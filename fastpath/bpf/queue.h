@@ -1,0 +1,43 @@
+// The way of a frame to the switch when one of its flow may go directly later: that one
+// must not overtake it.
+
+// Marks, compared in all 32 bits. A frame with the first passes the guards of weft; the
+// second is on a frame that is put aside for the switch.
+#define MARK 0x77656674 // "weft"
+#define MARK_ASIDE 0x77656675
+
+// enqueue puts the frame into the switch's queue and takes a ticket for it. When it
+// returns the frame is there, not on its way.
+static __always_inline int enqueue(struct __sk_buff *skb, struct record *r, __u32 reason)
+{
+	__u32 in = r->in;
+	struct backlog *b = bpf_map_lookup_elem(&backlogs, &in);
+	long lost;
+
+	if (!b)
+		return TC_ACT_UNSPEC;
+	count(reason);
+	skb->mark = r->flags & ASIDE ? MARK_ASIDE : MARK;
+	lost = bpf_clone_redirect(skb, r->queue, 0);
+	// Also of one that was lost: what is in front of it is in the queue.
+	r->ticket = __sync_fetch_and_add(&b->arrived, 1) + 1;
+	r->state = lost ? HELD : QUEUED;
+	return TC_ACT_SHOT;
+}
+
+// drained tells whether what the record put into the queue has left the switch.
+static __always_inline int drained(const struct record *r)
+{
+	__u32 in = r->in;
+	struct backlog *b = bpf_map_lookup_elem(&backlogs, &in);
+
+	return b && r->state != FRESH && b->drained >= r->ticket;
+}
+
+// except leaves a frame to the switch for which its record is not meant.
+static __always_inline int except(struct __sk_buff *skb, struct record *r, __u32 reason)
+{
+	if (r->flags & SHARED) // maybe it is the host's
+		return miss(reason);
+	return enqueue(skb, r, reason);
+}

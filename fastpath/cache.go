@@ -1,0 +1,153 @@
+// Package fastpath remembers what the switch decided, in eBPF programs that stand in
+// front of it on each device, and so lets the kernel carry most frames.
+package fastpath
+
+import (
+	"errors"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"weft/frame"
+)
+
+// A Config describes a Cache.
+type Config struct {
+	Flows int       // how many decisions it keeps; 0: 131,072. Each takes some 320 bytes of the kernel's memory
+	Used  func(Use) // told by Harvest of what was used since the last; nil: nobody is
+}
+
+// A Use says that a decision was used which still holds: those who decided would have
+// seen a frame as it was, and sent it as it is.
+type Use struct {
+	In, Out frame.PortID
+	Was, Is frame.Flow // hops are not known
+	Basis   frame.Basis
+	At      time.Duration // the last time, before now
+}
+
+// A Cache holds decisions of the switch and repeats them in the kernel. It implements
+// vswitch.Memory. All its methods may be called at once; Close only when no other runs.
+type Cache struct {
+	*kernel
+	used    func(Use)
+	clock   clock
+	changes atomic.Uint64 // how many there were
+	served  [1 << 16 / 64]atomic.Uint64
+
+	mu       sync.Mutex // a leaf: nothing is called under it
+	ports    map[frame.PortID]*port
+	kinds    [cachePlaces][2]int // how many records of stations and of flows there are for places that hash there
+	free     []uint32            // records
+	unused   uint32              // the first record that never was
+	retired  []retirement
+	sessions map[direction]heard
+	stats    counts
+
+	harvesting sync.Mutex // held by who scans all records, before mu
+	harvested  uint32     // when, in ticks
+	flows      int
+
+	refusals refusals
+}
+
+const (
+	defaultFlows = 1 << 17
+	cachePlaces  = len(cacheCommon{}.Kinds)
+	cacheGroups  = len(cacheCommon{}.Ids)
+	cacheSlots   = len(cacheBucket{}.Slots)
+)
+
+// counts are what Stats tells, but for what the programs count.
+type counts struct {
+	flows              int
+	hits               uint64
+	installed, evicted uint64
+}
+
+// New loads the programs and makes the maps of a cache, which is empty and serves no port.
+// The error tells what the kernel lacks.
+func New(c Config) (*Cache, error) {
+	flows := c.Flows
+	if flows <= 0 {
+		flows = defaultFlows
+	}
+	// Two decisions for a bucket of eight: of ten thousand buckets two overflow.
+	k, err := load(1+flows+flows/8+1, 1<<bits.Len(uint(flows-1)/2))
+	if err != nil {
+		return nil, err
+	}
+	return &Cache{
+		kernel: k, flows: flows, used: c.Used, clock: newClock(), unused: 1,
+		ports: map[frame.PortID]*port{}, sessions: map[direction]heard{},
+	}, nil
+}
+
+// Programs returns the programs for the ingress and for the egress of devices. They serve
+// whatever ports are set, and live as long as they are attached.
+func (c *Cache) Programs() (ingress, egress *ebpf.Program) { return c.ingress, c.egress }
+
+// Close lets go of the programs and maps. They stay as they are wherever the programs are
+// attached.
+func (c *Cache) Close() error {
+	return errors.Join(c.ingress.Close(), c.egress.Close(), c.misses.Close())
+}
+
+// Mark implements vswitch.Memory.
+func (c *Cache) Mark() uint64 { return c.changes.Load() }
+
+// Changed implements vswitch.Memory. It takes no lock.
+func (c *Cache) Changed(s frame.Subject) {
+	// What is remembered was decided after a mark: it holds if no number of a change
+	// of its subjects is greater. Those who change number the change after making it.
+	number := c.changes.Add(1)
+	last := &c.common.Changes[slot(s)]
+	for {
+		before := atomic.LoadUint64(last)
+		if before >= number || atomic.CompareAndSwapUint64(last, before, number) {
+			return
+		}
+	}
+}
+
+// slot returns where the changes of a subject are noted; Everything has its own.
+func slot(s frame.Subject) uint16 {
+	if s == frame.Everything {
+		return 0
+	}
+	const slots = uint64(len(cacheCommon{}.Changes))
+	return uint16(1 + mix(0, uint64(s))%(slots-1))
+}
+
+// holds reports whether nothing changed that the record's decision rests on. So do the
+// programs.
+func (c *Cache) holds(r *record) bool {
+	last := atomic.LoadUint64(&c.common.Changes[0])
+	for _, s := range r.Subjects {
+		last = max(last, atomic.LoadUint64(&c.common.Changes[s]))
+	}
+	return last <= r.Stamp
+}
+
+// A clock counts ticks as the programs do.
+type clock struct {
+	start time.Time
+	boot  int64 // ns from the kernel's zero to start
+}
+
+const tick = 1 << 27 * time.Nanosecond
+
+func newClock() clock { return clock{time.Now(), monotonic()} }
+
+func (c clock) ticks() uint32 { return uint32((c.boot + int64(time.Since(c.start))) / int64(tick)) }
+
+// ticksIn returns whole ticks of a time, as many as a record can say.
+func ticksIn(d time.Duration) uint16 { return uint16(min(d/tick, 1<<16-1)) }
+
+// since returns how long before now a tick was.
+func (c clock) since(tickThen uint32) time.Duration {
+	return max(0, time.Duration(int32(c.ticks()-tickThen))) * tick
+}

@@ -1,0 +1,154 @@
+package fastpath
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"weft/frame"
+)
+
+// chunk is how many records are looked at without letting others at the table.
+const chunk = 512
+
+// scan calls f for each record in use, under mu, and between now and then without it.
+// The caller holds harvesting.
+func (c *Cache) scan(f func(i uint32, r *record), between func()) {
+	for from := uint32(1); ; from += chunk {
+		c.mu.Lock()
+		end := min(from+chunk, c.unused)
+		for i := from; i < end; i++ {
+			if r := &c.records[i]; r.Place != 0 {
+				f(i, r)
+			}
+		}
+		last := end == c.unused
+		c.mu.Unlock()
+		between()
+		if last {
+			return
+		}
+	}
+}
+
+func nothing() {}
+
+// Harvest looks at all that is remembered: it counts what was forwarded, tells Config.Used
+// what was in use since the last harvest, and makes room. It is to be called every second.
+func (c *Cache) Harvest() {
+	c.harvesting.Lock()
+	defer c.harvesting.Unlock()
+	since, now := c.harvested, c.clock.ticks()
+	c.harvested = now
+	var uses []Use
+	c.scan(func(i uint32, r *record) {
+		c.account(r)
+		switch holds := c.holds(r); {
+		case !holds && r.Stale == 0:
+			r.Stale = 1 // most likely another takes its place at once
+		case !holds, int32(now-r.Used) > int32(r.Idle):
+			c.retire(i)
+		case c.used != nil && int32(r.Used-since) >= 0:
+			uses = append(uses, c.use(r))
+		}
+	}, func() {
+		for _, u := range uses {
+			c.used(u)
+		}
+		uses = uses[:0]
+	})
+	c.makeRoom()
+	c.forget()
+	c.settle()
+}
+
+// use returns the record's last use.
+func (c *Cache) use(r *record) Use {
+	was, is := r.flows()
+	return Use{frame.PortID(r.In), frame.PortID(r.To), was, is, r.basis(), c.clock.since(r.Used)}
+}
+
+// basis returns what the decision rests on besides ports and stations.
+func (r *record) basis() frame.Basis {
+	return frame.Basis{
+		Routed: r.is(cacheFlagROUTED), Session: r.Session, Outside: r.is(cacheFlagOUTSIDE),
+		Neighbor: r.Neighbor, Idle: time.Duration(r.Idle) * tick,
+	}
+}
+
+// account adds what came by since it was last called to the counters of the ports.
+func (c *Cache) account(r *record) {
+	frames, bytes, segments := atomic.LoadUint64(&r.Frames), atomic.LoadUint64(&r.Bytes), atomic.LoadUint64(&r.Segments)
+	n := Counters{RxFrames: frames - r.CountedFrames, RxBytes: bytes - r.CountedBytes, RxSegments: frames - r.CountedFrames + segments - r.CountedSegments}
+	if n == (Counters{}) {
+		return
+	}
+	r.CountedFrames, r.CountedBytes, r.CountedSegments = frames, bytes, segments
+	c.stats.hits += n.RxFrames
+	if in := c.ports[frame.PortID(r.In)]; in != nil {
+		in.counters.RxFrames += n.RxFrames
+		in.counters.RxBytes += n.RxBytes
+		in.counters.RxSegments += n.RxSegments
+	}
+	if out := c.ports[frame.PortID(r.To)]; out != nil {
+		out.counters.TxFrames += n.RxFrames
+		out.counters.TxBytes += n.RxBytes
+		out.counters.TxSegments += n.RxSegments
+	}
+}
+
+// count brings the counters up to date.
+func (c *Cache) count() {
+	c.harvesting.Lock()
+	defer c.harvesting.Unlock()
+	c.scan(func(_ uint32, r *record) { c.account(r) }, nothing)
+}
+
+// Counters returns what the kernel has carried for a port since it was set. It looks at
+// all that is remembered.
+func (c *Cache) Counters(id frame.PortID) Counters {
+	c.count()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.ports[id]; p != nil {
+		return p.counters
+	}
+	return Counters{}
+}
+
+// makeRoom retires the records that were longest unused if there are too many.
+func (c *Cache) makeRoom() {
+	c.mu.Lock()
+	excess := c.stats.flows - c.flows
+	c.mu.Unlock()
+	if excess <= 0 {
+		return
+	}
+	type candidate struct {
+		age   int32
+		index uint32
+		used  uint32
+	}
+	var all []candidate
+	now := c.clock.ticks()
+	c.scan(func(i uint32, r *record) { all = append(all, candidate{int32(now - r.Used), i, r.Used}) }, nothing)
+	slices.SortFunc(all, func(a, b candidate) int { return int(b.age) - int(a.age) })
+	for some := range slices.Chunk(all[:min(excess, len(all))], chunk) {
+		c.mu.Lock()
+		for _, o := range some {
+			if r := &c.records[o.index]; r.Place != 0 && r.Used == o.used {
+				c.retire(o.index)
+				c.stats.evicted++
+			}
+		}
+		c.mu.Unlock()
+	}
+}
+
+// Flush makes the cache forget everything.
+func (c *Cache) Flush() {
+	c.harvesting.Lock()
+	defer c.harvesting.Unlock()
+	c.scan(func(i uint32, _ *record) { c.retire(i) }, nothing)
+	c.settle()
+}

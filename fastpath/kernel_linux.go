@@ -1,0 +1,128 @@
+package fastpath
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+)
+
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -go-package fastpath -output-stem cache -type address -type flow -type record -type bucket -type backlog -type flag -type state cache bpf/cache.c -- -mcpu=v3 -O2 -Wall -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu
+
+// ErrKernel says that the kernel cannot run the programs of the cache.
+var ErrKernel = errors.New("the kernel takes no flow cache")
+
+// A kernel is what the cache has there.
+type kernel struct {
+	ingress, egress *ebpf.Program
+	misses          *ebpf.Map
+	seed            uint64 // of hashes
+	memory
+}
+
+// A memory is that of the maps of bpf/record.h. It is there as long as the memory is
+// referred to, whatever is closed.
+type memory struct {
+	records  []record
+	buckets  []cacheBucket
+	backlogs []cacheBacklog
+	common   *cacheCommon
+	mapped   *mapping
+}
+
+// A mapping is what to unmap in the end.
+type mapping struct{ all [][]byte }
+
+// A record is a decision and what came of it: bpf/record.h.
+type record = cacheRecord
+
+// load makes maps for so many records and loads the programs.
+func load(records, buckets int) (*kernel, error) {
+	_ = rlimit.RemoveMemlock() // needed before 5.11 only, and there a failure shows below
+	spec, err := loadCache()
+	if err != nil {
+		return nil, err
+	}
+	spec.Maps[cacheMapRecords].MaxEntries = uint32(records)
+	spec.Maps[cacheMapBuckets].MaxEntries = uint32(buckets)
+	common := spec.Variables[cacheVarShared]
+	spec.Maps[common.SectionName].Flags |= unix.BPF_F_MMAPABLE
+	seed := rand.Uint64()
+	err = errors.Join(
+		spec.Variables[cacheVarSeed].Set(seed),
+		spec.Variables[cacheVarMask].Set(uint32(buckets-1)))
+	if err != nil {
+		return nil, err
+	}
+	c, err := ebpf.NewCollection(spec)
+	if err != nil {
+		return nil, explain(err)
+	}
+	defer c.Close()
+	m := maps{c.Maps[cacheMapRecords], c.Maps[cacheMapBuckets], c.Maps[cacheMapBacklogs], c.Maps[common.SectionName]}
+	shared, err := m.mmap(common.Offset)
+	if err != nil {
+		return nil, explain(err)
+	}
+	return &kernel{c.DetachProgram(cacheProgWeftfpIn), c.DetachProgram(cacheProgWeftfpOut), c.DetachMap(cacheMapMisses), seed, shared}, nil
+}
+
+func explain(err error) error {
+	if errors.Is(err, os.ErrPermission) {
+		return fmt.Errorf("%w: %w: CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are needed (run as root, or set AmbientCapabilities=)", ErrKernel, err)
+	}
+	return fmt.Errorf("%w: %w: Linux 5.15 or later with CONFIG_DEBUG_INFO_BTF is needed", ErrKernel, err)
+}
+
+// maps are those that have a memory.
+type maps struct{ records, buckets, backlogs, common *ebpf.Map }
+
+// mmap maps all of them; common lies at an offset in its map.
+func (m *maps) mmap(common uint32) (memory, error) {
+	to := memory{mapped: &mapping{}}
+	var parts [4][]byte
+	for i, one := range []*ebpf.Map{m.records, m.buckets, m.backlogs, m.common} {
+		size := int(one.MaxEntries()) * int(one.ValueSize())
+		page := os.Getpagesize()
+		p, err := unix.Mmap(one.FD(), 0, (size+page-1)/page*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		if err != nil {
+			to.mapped.unmap()
+			return memory{}, fmt.Errorf("map the memory of %v: %w", one, err)
+		}
+		parts[i] = p
+		to.mapped.all = append(to.mapped.all, p)
+	}
+	to.records = unsafe.Slice((*record)(unsafe.Pointer(&parts[0][0])), m.records.MaxEntries())
+	to.buckets = unsafe.Slice((*cacheBucket)(unsafe.Pointer(&parts[1][0])), m.buckets.MaxEntries())
+	to.backlogs = unsafe.Slice((*cacheBacklog)(unsafe.Pointer(&parts[2][0])), m.backlogs.MaxEntries())
+	to.common = (*cacheCommon)(unsafe.Pointer(&parts[3][common]))
+	runtime.AddCleanup(to.mapped, func(all [][]byte) { (&mapping{all}).unmap() }, to.mapped.all)
+	return to, nil
+}
+
+func (m *mapping) unmap() {
+	for _, p := range m.all {
+		_ = unix.Munmap(p) // fails for what is no mapping only
+	}
+}
+
+// grace waits until no program runs that ran when it was called, and reports whether it
+// could: kernels with CPUs free of ticks (nohz_full) refuse.
+func grace() bool {
+	const global = 1 // MEMBARRIER_CMD_GLOBAL: an RCU grace period
+	_, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, global, 0, 0)
+	return errno == 0
+}
+
+// monotonic returns the time since boot, without sleep, in ns.
+func monotonic() int64 {
+	var t unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // fails for unknown clocks only
+	return t.Nano()
+}

@@ -1,0 +1,119 @@
+package fastpath
+
+import (
+	"errors"
+	"fmt"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+
+	"weft/frame"
+)
+
+// A LeftEntry is a decision that the cache of an earlier process holds.
+type LeftEntry struct {
+	In, Out Port // index and side; that of a Wire is said to be a Device
+	Was, Is frame.Flow
+	ByFlow  bool
+	Basis   frame.Basis   // with numbers that meant something to that process
+	At      time.Duration // the last time that it was used, before now
+}
+
+// Left returns what a program knows that an earlier process left on a device: what it still
+// uses. A program of a version that keeps it otherwise is an error.
+func Left(p *ebpf.Program) ([]LeftEntry, error) {
+	m, err := mapsOf(p)
+	if err != nil {
+		return nil, fmt.Errorf("flow cache: read what is left: %w", err)
+	}
+	defer m.close()
+	offset, err := m.fit()
+	if err != nil {
+		return nil, fmt.Errorf("flow cache: read what is left: %w", err)
+	}
+	memory, err := m.mmap(offset)
+	if err != nil {
+		return nil, fmt.Errorf("flow cache: read what is left: %w", err)
+	}
+	old := &Cache{kernel: &kernel{memory: memory}, clock: newClock()}
+	var all []LeftEntry
+	for i := range old.records {
+		if r := &old.records[i]; r.Place != 0 && old.usable(r) {
+			all = append(all, old.left(r))
+		}
+	}
+	return all, nil
+}
+
+func (c *Cache) left(r *record) LeftEntry {
+	was, is := r.flows()
+	e := LeftEntry{
+		In: Port{Index: int(r.Place >> 1), Queue: int(r.Queue)}, Out: Port{Index: int(r.Out)},
+		Was: was, Is: is, ByFlow: r.Version != 0, Basis: r.basis(), At: c.clock.since(r.Used),
+	}
+	switch {
+	case r.is(cacheFlagASIDE):
+		e.In.Side = HostTAP
+	case r.Place&1 != 0:
+		e.In.Side = HostSide
+	}
+	switch {
+	case r.is(cacheFlagINTO) && r.is(cacheFlagMARKED):
+		e.Out.Side = HostSide
+	case r.is(cacheFlagINTO):
+		e.Out.Side = HostTAP
+	}
+	return e
+}
+
+// mapsOf opens the maps that a program uses.
+func mapsOf(p *ebpf.Program) (m maps, err error) {
+	info, err := p.Info()
+	if err != nil {
+		return m, err
+	}
+	ids, _ := info.MapIDs()
+	for _, id := range ids {
+		one, err := ebpf.NewMapFromID(id)
+		if err != nil {
+			return m, errors.Join(err, m.close())
+		}
+		about, err := one.Info()
+		if err != nil {
+			return m, errors.Join(err, one.Close(), m.close())
+		}
+		to := map[string]**ebpf.Map{cacheMapRecords: &m.records, cacheMapBuckets: &m.buckets, cacheMapBacklogs: &m.backlogs, ".bss": &m.common}[about.Name]
+		if to == nil {
+			one.Close()
+			continue
+		}
+		*to = one
+	}
+	return m, nil
+}
+
+func (m *maps) close() error {
+	var errs []error
+	for _, one := range []*ebpf.Map{m.records, m.buckets, m.backlogs, m.common} {
+		if one != nil {
+			errs = append(errs, one.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// fit returns where the common part lies, if the maps are what this version would make.
+func (m *maps) fit() (common uint32, err error) {
+	spec, err := loadCache()
+	if err != nil {
+		return 0, err
+	}
+	v := spec.Variables[cacheVarShared]
+	size := spec.Maps[v.SectionName].ValueSize
+	if m.records == nil || m.buckets == nil || m.backlogs == nil || m.common == nil ||
+		m.records.ValueSize() != uint32(unsafe.Sizeof(record{})) || m.common.ValueSize() != size {
+		return 0, errors.New("it is of another version")
+	}
+	return v.Offset, nil
+}
