@@ -130,3 +130,11 @@ func (w *Weftd) Alarms() []string {
 	}
 	return alarms
 }
+
+// Fastpath answers for the flow cache, with its entries.
+func (w *Weftd) Fastpath() api.Fastpath {
+	w.lab.Helper()
+	var f api.Fastpath
+	w.MustAPI("GET", "/v1/fastpath", nil, &f)
+	return f
+}

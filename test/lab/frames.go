@@ -60,6 +60,21 @@ func (t *TAP) Send(header [frame.VirtioLen]byte, f []byte) error {
 	return err
 }
 
+// Receive calls each for every frame that weft sends, until the TAP is closed. The frame
+// is the caller's until each returns.
+func (t *TAP) Receive(each func(header [frame.VirtioLen]byte, f []byte)) {
+	b := make([]byte, 1<<17)
+	for {
+		n, err := t.file.Read(b)
+		if err != nil {
+			return // closed, or the device is gone
+		}
+		if n >= frame.VirtioLen {
+			each([frame.VirtioLen]byte(b), b[frame.VirtioLen:n])
+		}
+	}
+}
+
 // Close ends the guest that the test plays.
 func (t *TAP) Close() error { return t.file.Close() }
 
