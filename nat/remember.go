@@ -57,7 +57,7 @@ func (t *Table) Touch(now time.Duration, handle uint32, fromOutside bool, ago ti
 	case r == nil: // and about to end
 		return
 	case s.state == established:
-		t.hearWords(handle)
+		t.hearWords(handle, half)
 	case fromOutside && !r.inboundRefresh:
 		return
 	}
@@ -71,30 +71,27 @@ func (t *Table) catchUp(i uint32, from side, g *segment) {
 	if !g.controls() && s.fits(from, g) {
 		return
 	}
-	t.hearWords(i)
+	t.hearWords(i, half)
 	if s.fits(from, g) {
 		return
 	}
-	// So much may have passed that what is later looks earlier. If what was said last does
-	// not fit either, the segment is none of the connection.
+	// So much may have passed by that what is later looks earlier. If the segment does not fit
+	// there either, it is none of the connection.
 	was := s.windows
-	for d := range s.windows {
-		if w, ok := t.word(i, side(d)); ok {
-			s.windows[d] = w
-		}
-	}
+	t.hearWords(i, half/8)
 	if !s.fits(from, g) {
 		s.windows = was
 	}
 }
 
-// hearWords takes in what the sides of a TCP session said last. A window is the word of the
-// side that has it: nobody gets a RST or FIN believed by what he says himself.
-func (t *Table) hearWords(i uint32) {
+// hearWords takes in what the sides of a TCP session said last, but for what is old news by
+// less than old bytes. A window is the word of the side that has it: nobody gets a RST or
+// FIN believed by what he says himself.
+func (t *Table) hearWords(i, old uint32) {
 	s := t.sessions.at(i)
 	for d := range s.windows {
 		if w, ok := t.word(i, side(d)); ok {
-			s.windows[d].advance(w)
+			s.windows[d].advance(w, old)
 		}
 	}
 }

@@ -28,6 +28,14 @@ type rig struct {
 	now     time.Duration
 	one     *frame.Buf // used again for each frame
 	emitted []emitted
+	changed []uint32 // sessions that decisions may no longer rest on, since last asked
+	said    map[speaker]frame.TCPSeen
+}
+
+// A speaker is a side of a session whose segments a cache forwards.
+type speaker struct {
+	session uint32
+	outside bool
 }
 
 type emitted struct {
@@ -100,13 +108,21 @@ func forwards(fs ...Forward) func(*Policy, *PoolConfig) {
 func newRig(t testing.TB, s Settings) *rig { return newRigOf(t, 1000, s) }
 
 func newRigOf(t testing.TB, capacity int, s Settings) *rig {
-	r := &rig{t: t, host: newFakeHost(t), one: frame.NewBufs(1)[0]}
-	r.tab = New(Config{Capacity: capacity, Host: r.host, Seed: 1, Emit: func(in frame.PortID, b *frame.Buf) bool {
-		c := frame.NewBufs(1)[0]
-		c.CopyFrom(b)
-		r.emitted = append(r.emitted, emitted{in, c})
-		return true
-	}})
+	r := &rig{t: t, host: newFakeHost(t), one: frame.NewBufs(1)[0], said: map[speaker]frame.TCPSeen{}}
+	r.tab = New(Config{
+		Capacity: capacity, Host: r.host, Seed: 1,
+		Emit: func(in frame.PortID, b *frame.Buf) bool {
+			c := frame.NewBufs(1)[0]
+			c.CopyFrom(b)
+			r.emitted = append(r.emitted, emitted{in, c})
+			return true
+		},
+		Changed: func(session uint32) { r.changed = append(r.changed, session) },
+		Seen: func(session uint32, outside bool) (frame.TCPSeen, bool) {
+			said, ok := r.said[speaker{session, outside}]
+			return said, ok
+		},
+	})
 	r.tab.Configure(0, s)
 	return r
 }
@@ -143,9 +159,12 @@ func (r *rig) hairpin(p []byte) (q []byte, ours bool, why frame.Reason) {
 }
 
 // done checks what holds of every frame: that a translated one has right checksums, and
-// another is as it was.
+// another is as it was, and about that frame alone.
 func (r *rig) done(b *frame.Buf, before []byte, translated bool) []byte {
 	r.t.Helper()
+	if s := b.Basis; !s.Once && (!translated || s.Session == 0 || s.Idle <= 0 || b.Layers.Fragment != frame.FragmentNone) {
+		r.t.Fatalf("a decision with %+v may be remembered", s)
+	}
 	if !translated {
 		if !bytes.Equal(b.Bytes(), before) {
 			r.t.Fatalf("a frame that is not translated was changed:\n%x\n%x", before, b.Bytes())

@@ -30,18 +30,24 @@ const ahead = 0xffff << scaleMost
 // scalesNone says that neither side offered to scale its window.
 const scalesNone = scaleNone<<4 | scaleNone
 
-// notAfter compares sequence numbers (RFC 9293 3.4).
+// half of all sequence numbers come after one, half before it (RFC 9293 3.4).
+const half = 1 << 31
+
+// notAfter compares sequence numbers.
 func notAfter(a, b uint32) bool { return int32(b-a) >= 0 }
+
+// has reports whether a sequence number lies in the window.
+func (w window) has(n uint32) bool { return notAfter(w.ack, n) && notAfter(n, w.edge) }
 
 // holds reports whether some of a segment lies in the window.
 func (w window) holds(g *segment) bool { return notAfter(g.seq, w.edge) && notAfter(w.ack, g.end) }
 
-// advance makes the window what a later word of its side says; an earlier one is old news.
-// The edge stays if it is farther: a side that took it back may be sent what is under way.
-func (w *window) advance(to window) {
-	switch {
-	case !notAfter(w.ack, to.ack):
-	case notAfter(to.ack, w.edge) && notAfter(to.edge, w.edge):
+// advance makes the window what another word of its side says, unless that is old news: by
+// less than old bytes. The edge stays if it is farther, as what is under way goes by that.
+func (w *window) advance(to window, old uint32) {
+	switch behind := w.ack - to.ack; {
+	case 0 < behind && behind < old:
+	case w.has(to.ack) && notAfter(to.edge, w.edge):
 		w.ack = to.ack
 	default:
 		*w = to
@@ -106,8 +112,7 @@ func (s *session) fits(from side, g *segment) bool {
 	if g.flags&frame.TCPRst != 0 {
 		return s.takesRST(from, g)
 	}
-	w := s.windows[from]
-	return s.windows[1-from].holds(g) && (g.flags&frame.TCPAck == 0 || notAfter(w.ack, g.ack) && notAfter(g.ack, w.edge))
+	return s.windows[1-from].holds(g) && (g.flags&frame.TCPAck == 0 || s.windows[from].has(g.ack))
 }
 
 // acknowledge takes in what a side says of its window.
@@ -119,7 +124,7 @@ func (s *session) acknowledge(from side, g *segment) {
 	if g.flags&frame.TCPSyn == 0 { // RFC 7323 2.2
 		size <<= s.scale(from)
 	}
-	s.windows[from].advance(window{g.ack, g.ack + size})
+	s.windows[from].advance(window{g.ack, g.ack + size}, half)
 	own, other := from.of(internalACK, externalACK)
 	switch s.state {
 	case bothSYN:
@@ -148,11 +153,9 @@ func (s *session) finish(from side, g *segment) {
 // (RFC 9293 3.5.3).
 func (s *session) takesRST(from side, g *segment) bool {
 	if s.state == internalSYN && from == outside || s.state == externalSYN && from == inside {
-		w := s.windows[from] // in SYN-SENT it has to acknowledge the SYN
-		return g.flags&frame.TCPAck != 0 && notAfter(w.ack, g.ack) && notAfter(g.ack, w.edge)
+		return g.flags&frame.TCPAck != 0 && s.windows[from].has(g.ack) // in SYN-SENT it has to acknowledge the SYN
 	}
-	w := s.windows[1-from]
-	return notAfter(w.ack, g.seq) && notAfter(g.seq, w.edge)
+	return s.windows[1-from].has(g.seq)
 }
 
 // scale returns how far a side's windows are shifted: not at all unless both offered it.
