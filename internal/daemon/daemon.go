@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"weft/config"
+	"weft/fastpath"
+	"weft/frame"
 	"weft/route/rtnl"
 	vswitch "weft/switch"
 	"weft/tap"
@@ -45,6 +47,7 @@ type Daemon struct {
 	mirrors  map[string]*mirror  // by name of the port
 	segments map[string]*network // by NIC: see segment.go
 	layer3   *layer3
+	flows    flows
 }
 
 // New makes a Daemon for the document doc. Run starts it.
@@ -58,10 +61,13 @@ func newDaemon(doc *config.Document, o Options, k kernel) (*Daemon, error) {
 		cfg: &config.Config{}, document: doc,
 		networks: map[string]*network{}, ports: map[string]*port{}, mirrors: map[string]*mirror{},
 		segments: map[string]*network{},
+		flows: flows{
+			ports: map[frame.PortID]fastpath.Port{}, fronts: map[fronted]bool{}, places: map[fronted]place{},
+		},
 	}
 	c := doc.Config().Switch
 	var err error
-	d.sw, err = vswitch.New(vswitch.Config{Workers: c.Workers, Stations: c.Stations, QueueFailed: d.queueFailed})
+	d.sw, err = vswitch.New(vswitch.Config{Workers: c.Workers, Stations: c.Stations, Memory: &d.flows, QueueFailed: d.queueFailed})
 	if err != nil {
 		return nil, fmt.Errorf("making the switch: %w", err)
 	}
@@ -87,6 +93,8 @@ func (d *Daemon) Run(ctx context.Context, ready func()) error {
 		return g.Wait()
 	}
 	g.Go(func() error { return d.sw.Run(ctx) })
+	d.openFlows()
+	g.Go(func() error { d.runFlows(ctx); return nil })
 	g.Go(func() error { return d.kernel.Watch(ctx, d.linkChanged) })
 	g.Go(func() error { d.runRepairs(ctx); return nil })
 	g.Go(func() error { d.layer3.run(ctx, d.sw.Now); return nil })

@@ -169,6 +169,9 @@ func (d *Daemon) Status() api.Status {
 	for _, n := range d.segmentsLocked() {
 		s.Warnings = append(s.Warnings, d.networkWarningsLocked(n)...)
 	}
+	if d.flows.fault != nil {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("all frames come to the switch: %v", d.flows.fault))
+	}
 	return s
 }
 
@@ -310,6 +313,7 @@ func (d *Daemon) Counters(port string) ([]api.Counters, error) {
 		maps.DeleteFunc(a.Kernel, func(_ string, n uint64) bool { return n == 0 })
 		if c, err := d.sw.Counters(m.id); err == nil {
 			fill(&a, c)
+			d.flows.addTo(&a, m.id)
 		}
 		list = append(list, a)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"weft/fastpath"
 	"weft/frame"
 	"weft/route/rtnl"
 	vswitch "weft/switch"
@@ -32,14 +33,19 @@ type kernel interface {
 	PortFree(p frame.Protocol, at netip.AddrPort) bool
 	WatchHost(context.Context, func(rtnl.Host), func(rtnl.Neighbor)) error
 	Resolve(link int, a netip.Addr) // asks for a neighbor; does not block
+
+	NewCache(fastpath.Config) (*fastpath.Cache, error)
+	LeftFlows() ([]fastpath.LeftEntry, error) // what the cache of an earlier process knows
 }
 
 // An attachment is a device with queues. Close removes what was made for it;
 // Release lets go and leaves everything in the kernel for whoever attaches next.
 // The queues belong to the switch in both cases.
 type attachment interface {
+	fronted
 	Queues() []vswitch.Queue
 	Features() frame.Features
+	Place() fastpath.Port // as the flow cache knows it; zero if the device is not in this namespace
 	Release() error
 	Close() error
 }
@@ -52,9 +58,11 @@ type hostPort interface {
 }
 
 type uplink interface {
+	fronted
 	Wire() []vswitch.Queue
 	Host() []vswitch.Queue
 	Features() frame.Features
+	Places() (wire, host fastpath.Port) // as the flow cache knows them
 	HostMAC() frame.MAC
 	SetGuest(mac frame.MAC, present bool) error
 	Set(bridged, proxy bool) error
@@ -159,6 +167,34 @@ func (d device) Queues() []vswitch.Queue { return queues(d.Device.Queues()) }
 func (u nicSides) Wire() []vswitch.Queue { return queues(u.Uplink.Wire()) }
 func (u nicSides) Host() []vswitch.Queue { return queues(u.Uplink.Host()) }
 func (h host) Queues() []vswitch.Queue   { return queues(h.Host.Queues()) }
+
+func (d device) Place() fastpath.Port {
+	return fastpath.Port{Index: d.Index(), Queue: d.Companion(), Side: fastpath.Device, Peer: d.Peerable()}
+}
+
+func (h host) Place() fastpath.Port {
+	i := h.Index()
+	return fastpath.Port{Index: i, Queue: i, Side: fastpath.HostTAP}
+}
+
+func (u nicSides) Places() (wire, host fastpath.Port) {
+	i := u.Index()
+	wire = fastpath.Port{Index: i, Queue: u.WireCompanion(), Side: fastpath.Wire, Shared: true}
+	host = fastpath.Port{Index: i, Queue: u.HostCompanion(), Side: fastpath.HostSide}
+	return wire, host
+}
+
+func (*realKernel) NewCache(c fastpath.Config) (*fastpath.Cache, error) { return fastpath.New(c) }
+
+func (*realKernel) LeftFlows() ([]fastpath.LeftEntry, error) {
+	programs, err := tap.LeftFront()
+	var list []fastpath.LeftEntry
+	for _, p := range programs {
+		left, err2 := fastpath.Left(p)
+		list, err = append(list, left...), errors.Join(err, err2, p.Close())
+	}
+	return list, err
+}
 
 func queues(qs []*tap.Queue) []vswitch.Queue {
 	list := make([]vswitch.Queue, len(qs))

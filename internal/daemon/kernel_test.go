@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"weft/config"
+	"weft/fastpath"
 	"weft/frame"
 	"weft/route/rtnl"
 	vswitch "weft/switch"
@@ -376,3 +377,14 @@ func start(t *testing.T, k *memKernel, text string) *Daemon {
 }
 
 var errBroken = errors.New("broken")
+
+func (k *memKernel) NewCache(fastpath.Config) (*fastpath.Cache, error) {
+	return nil, errors.New("a kernel of tests has no programs")
+}
+
+func (k *memKernel) LeftFlows() ([]fastpath.LeftEntry, error) { return nil, nil }
+
+func (*memPort) SetFront(tap.Front) error { return nil }
+func (*memPort) Place() fastpath.Port     { return fastpath.Port{} }
+
+func (*memPort) Places() (wire, host fastpath.Port) { return wire, host }

@@ -74,9 +74,10 @@ func newLayer3(d *Daemon, sessions int) (*layer3, error) {
 	l.local.Store(new([]netip.Prefix))
 	l.table = nat.New(nat.Config{
 		Capacity: sessions, Host: natHost{c, d.kernel.PortFree}, Emit: d.sw.Inject,
+		Changed: d.flows.session, Seen: d.flows.seen,
 	})
 	l.router = route.New(route.Config{
-		Translator: l.table, Inject: d.sw.Inject,
+		Translator: l.table, Inject: d.sw.Inject, Changed: d.flows.neighbor,
 		Resolve: func(at frame.PortID, a netip.Addr) {
 			if link, ok := l.links.Load().indexes[at]; ok {
 				d.kernel.Resolve(link, a)
@@ -196,11 +197,13 @@ func (d *Daemon) routeLocked() {
 	if s := d.translationLocked(); !reflect.DeepEqual(s, l.settings) {
 		l.settings = s
 		l.table.Configure(d.sw.Now(), s)
+		d.flows.Changed(frame.Everything)
 	}
 	d.reservePortsLocked()
 	d.claimLocked()
 	d.setViewLocked()
 	d.openUplinksLocked()
+	d.rememberLocked()
 }
 
 func (d *Daemon) setViewLocked() {
@@ -214,6 +217,7 @@ func (d *Daemon) setViewLocked() {
 		return
 	}
 	l.view = v
+	d.flows.Changed(frame.Everything)
 	d.setLinksLocked()
 }
 

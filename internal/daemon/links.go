@@ -117,6 +117,7 @@ func (d *Daemon) repair() {
 			d.retried(d.openGatewayLocked(n), n.cfg.Name)
 		}
 	}
+	d.flows.revisit()
 	for _, n := range d.segmentsLocked() {
 		d.announceAgainLocked(n)
 		for _, u := range n.uplinks {
