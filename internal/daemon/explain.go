@@ -15,6 +15,7 @@ import (
 // stage is asked what it would do, or does it to a frame of ours; none learns of it.
 type way struct {
 	d     *Daemon
+	cache func(api.FastpathQuery) (api.Fastpath, error)
 	in    member     // port of entry
 	flow  api.Flow   // with nothing left out
 	frame *frame.Buf // the flow's first
@@ -29,24 +30,30 @@ type way struct {
 func (d *Daemon) Explain(e api.Explain) (api.Explained, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	steps, err := d.explainLocked(e, d.fastpathLocked)
+	return api.Explained{Steps: steps}, err
+}
+
+// explainLocked follows a frame, and asks cache for what the flow cache has.
+func (d *Daemon) explainLocked(e api.Explain, cache func(api.FastpathQuery) (api.Fastpath, error)) ([]api.Step, error) {
 	m, ok := d.memberLocked(e.Port)
 	if !ok {
-		return api.Explained{}, fmt.Errorf("port %s: %w", e.Port, control.ErrNotFound)
+		return nil, fmt.Errorf("port %s: %w", e.Port, control.ErrNotFound)
 	}
-	w := &way{d: d, in: m, flow: e.Flow}
+	w := &way{d: d, cache: cache, in: m, flow: e.Flow}
 	if err := w.completeLocked(); err != nil {
-		return api.Explained{}, fmt.Errorf("%w: %w", control.ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", control.ErrInvalid, err)
 	}
 	w.frame = frameOf(w.flow)
 	w.frame.In = m.id
 	w.say("frame", "%s", flowText(w.flow))
-	for _, stage := range []func() bool{w.entry, w.kernelLocked, w.guard, w.service, w.sourceLocked} {
-		if !stage() {
-			return api.Explained{Steps: w.steps}, nil
+	if w.entry() && w.kernelLocked() {
+		if w.guard() && w.service() && w.sourceLocked() {
+			w.lookUpLocked()
 		}
+		w.cacheLocked()
 	}
-	w.lookUpLocked()
-	return api.Explained{Steps: w.steps}, nil
+	return w.steps, nil
 }
 
 func (w *way) say(stage, format string, args ...any) {

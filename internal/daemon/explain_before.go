@@ -89,6 +89,7 @@ func (n *network) serves(f api.Flow) bool {
 // service is what weft answers itself.
 func (w *way) service() bool {
 	if w.in.net.serves(w.flow) {
+		w.once = "weft answers it"
 		w.say("service", "taken by weft, which answers DHCP")
 		return false
 	}

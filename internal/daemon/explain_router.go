@@ -17,6 +17,9 @@ func (w *way) routeLocked(at member) {
 	w.l3 = true
 	f := w.flow
 	if f.Dst != at.mac || protocolNumber(f) == 0 || f.VLAN != 0 {
+		if f.VLAN != 0 {
+			w.once = "it has a tag"
+		}
 		w.say("router", "no packet to be routed: left to the host")
 		w.deliver(at)
 		return
@@ -82,9 +85,10 @@ func (w *way) outwardLocked(in, out member, r nat.Realm) bool {
 	ours := func(s nat.Session) bool { return s.Realm == r && s.Inside == f.From }
 	if s := w.findSession(func(s nat.Session) bool { return ours(s) && w.speaksTo(s, f.To) }); s != nil {
 		w.say("nat", "a session of %s, %s: leaves from %v", f.Protocol, s.State, s.External)
+		w.settled(s)
 		return true
 	}
-	w.once = "its session is new"
+	w.opens()
 	pool := w.d.poolLocked(in, out, f.To.Addr().Is4())
 	addresses := slices.DeleteFunc(slices.Clone(w.d.layer3.settings.Pools[pool].Addresses), func(a netip.Addr) bool { return a.Is4() != f.To.Addr().Is4() })
 	quota, opened := w.d.layer3.settings.Realms[r].Quota, 0
@@ -115,15 +119,19 @@ func (w *way) outwardLocked(in, out member, r nat.Realm) bool {
 // inwardLocked asks NAT for whom a packet for an external address is.
 func (w *way) inwardLocked(at member, d route.Decision) {
 	f := w.flow
+	if at.kind == kindGateway {
+		w.once = "NAT translates it twice"
+	}
 	s := w.findSession(func(s nat.Session) bool { return f.Protocol != "icmp" && s.External == f.To && w.speaksTo(s, f.From) })
 	switch {
 	case s != nil:
 		w.say("nat", "a session of %s, %s: for %v%s", f.Protocol, s.State, s.Inside, turnText(at))
+		w.settled(s)
 		w.toGuestLocked(s.Realm, s.Inside)
 		return
 	case f.Protocol == "icmp":
 	default:
-		w.once = "its session is new"
+		w.opens()
 		if n, to := w.d.forwardOfLocked(f); n != nil {
 			w.say("nat", "a forward of network %s: for %v%s", n.cfg.Name, to, turnText(at))
 			w.toGuestLocked(n.gateway.realm, to)
@@ -138,6 +146,7 @@ func (w *way) inwardLocked(at member, d route.Decision) {
 		w.drop("nat", d.Reason)
 		return
 	}
+	w.once = "NAT is asked each time"
 	w.say("nat", "nobody inside has to do with it")
 	w.toHost(at)
 }
@@ -180,6 +189,20 @@ func (w *way) findSession(wanted func(nat.Session) bool) *nat.Session {
 		}
 	}
 	return nil
+}
+
+// opens notes that the packet opens a session.
+func (w *way) opens() {
+	if w.flow.Protocol == "tcp" {
+		w.once = "its connection is not established"
+	}
+}
+
+// settled notes whether the session is in the state in which it stays.
+func (w *way) settled(s *nat.Session) {
+	if s.Protocol == frame.ProtocolTCP && s.State.String() != "established" {
+		w.once = "its connection is not established" // or not any more
+	}
 }
 
 // speaksTo reports whether remote is the session's. Of ICMP it has no port.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"weft/config"
 	"weft/frame"
 	"weft/internal/control"
 	"weft/internal/control/api"
@@ -33,15 +34,18 @@ ports:
   - {name: c, network: lab, type: device, device: veth7}
 `
 
-// explain returns the steps, a line each.
-func explain(t *testing.T, d *Daemon, port string, f api.Flow) string {
+// explain returns the steps, a line each, with a flow cache that knows the entries and
+// refusals of memory.
+func explain(t *testing.T, d *Daemon, memory api.Fastpath, port string, f api.Flow) string {
 	t.Helper()
-	way, err := d.Explain(api.Explain{Port: port, Flow: f})
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	steps, err := d.explainLocked(api.Explain{Port: port, Flow: f}, func(api.FastpathQuery) (api.Fastpath, error) { return memory, nil })
 	if err != nil {
 		t.Fatalf("%s: %v", port, err)
 	}
 	var text strings.Builder
-	for _, s := range way.Steps {
+	for _, s := range steps {
 		fmt.Fprintf(&text, "%s: %s\n", s.Stage, s.Says)
 	}
 	return text.String()
@@ -147,9 +151,54 @@ func TestExplain(t *testing.T) {
 		{"the host to a guest behind NAT", "default:gateway", flow("tcp", "192.168.150.1:4000", "192.168.150.10:22")},
 		{"tagged, to the routed gateway", "srv", through(flow("tcp", "10.20.0.3:4000", "10.20.0.1:80"), 0, routed)},
 	} {
-		fmt.Fprintf(&text, "== %s, %s\n%s", c.name, c.port, explain(t, d, c.port, c.flow))
+		fmt.Fprintf(&text, "== %s, %s\n%s", c.name, c.port, explain(t, d, api.Fastpath{Enabled: true}, c.port, c.flow))
 	}
 	golden(t, "explain", text.String())
+}
+
+// The flow cache sees the frame before all others, and has the last word.
+func TestExplainAsksTheFlowCache(t *testing.T) {
+	d, _ := explaining(t)
+	if _, err := d.Mirror("vm2", nil, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	d.ports["b"].cfg.Fastpath = config.FastpathOff
+	outward, between := flow("udp", "192.168.150.10:4000", "198.51.100.1:53"), api.Flow{Src: 0x525400000005, Dst: 0x525400000009}
+	d.sw.Learn(d.ports["a"].id, 0x525400000099)
+	known := through(outward, 0x525400000001, d.networks["default"].gateway.att.MAC())
+	memory := api.Fastpath{
+		Enabled: true,
+		Entries: []api.FastpathEntry{
+			{In: "eth0:wire", Out: "vm1", Kind: "flow", Flow: known},
+			{In: "vm1", Out: "eth0:wire", Kind: "flow", Flow: known, State: "direct", Frames: 7, Idle: 2.2},
+			{In: "b", Out: "a", Kind: "station", Flow: api.Flow{Src: 6, Dst: 5}, State: "queued", Frames: 1},
+		},
+		Refusals: []api.FastpathRefusal{{Port: "vm1", Flow: through(flow("icmp", "192.168.150.10:7", "198.51.100.1:7"), known.Src, known.Dst), Reason: "full", Ago: 3}},
+	}
+	for _, c := range []struct {
+		memory api.Fastpath
+		port   string
+		flow   api.Flow
+		want   string
+	}{
+		{memory, "vm1", outward, "known by its flow, direct to eth0:wire: frames so far 7, the last 2s ago"},
+		{memory, "vm1", flow("udp", "192.168.150.10:4000", "198.51.100.2:53"), "will know it by its flow from the next frame on"},
+		{memory, "vm1", flow("icmp", "192.168.150.10:7", "198.51.100.1:7"), "will know it by its flow from the next frame on; it was refused 3s ago, full"},
+		{memory, "vm1", flow("tcp", "192.168.150.10:4000", "198.51.100.2:53"), "leaves it to weft: its connection is not established"},
+		{memory, "vm1", api.Flow{Dst: 0x525400000002}, "leaves it to weft: somebody captures at vm2"},
+		{memory, "b", through(flow("tcp", "10.0.0.1:4", "10.0.0.2:5"), 6, 5), "known by its two stations, queued to a: frames so far 1, the last 0s ago"},
+		{memory, "b", api.Flow{Dst: 0x525400000005}, "leaves it to weft: it is off at b"},
+		{memory, "a", between, "leaves it to weft: it goes to all ports"},
+		{memory, "a", api.Flow{Dst: frame.Broadcast}, "leaves ARP, and what is for a group, to weft"},
+		{memory, "ct1", api.Flow{Dst: 0x525400000044}, "will know it by its two stations from the next frame on"},
+		{api.Fastpath{Detail: "the kernel is old"}, "vm1", outward, "off: the kernel is old"},
+	} {
+		d.sw.Learn(d.uplinkLocked("eth1").wire, 0x525400000044)
+		got := explain(t, d, c.memory, c.port, c.flow)
+		if want := "\nflow-cache: " + c.want + "\n"; !strings.HasSuffix(got, want) {
+			t.Errorf("%s, %s: explained as\n%s, want%s", c.port, flowText(c.flow), got, want)
+		}
+	}
 }
 
 func TestExplainRefuses(t *testing.T) {
