@@ -85,10 +85,10 @@ func (w *way) outwardLocked(in, out member, r nat.Realm) bool {
 	ours := func(s nat.Session) bool { return s.Realm == r && s.Inside == f.From }
 	if s := w.findSession(func(s nat.Session) bool { return ours(s) && w.speaksTo(s, f.To) }); s != nil {
 		w.say("nat", "a session of %s, %s: leaves from %v", f.Protocol, s.State, s.External)
-		w.settled(s)
+		w.settle(s)
 		return true
 	}
-	w.opens()
+	w.settle(nil)
 	pool := w.d.poolLocked(in, out, f.To.Addr().Is4())
 	addresses := slices.DeleteFunc(slices.Clone(w.d.layer3.settings.Pools[pool].Addresses), func(a netip.Addr) bool { return a.Is4() != f.To.Addr().Is4() })
 	quota, opened := w.d.layer3.settings.Realms[r].Quota, 0
@@ -126,12 +126,12 @@ func (w *way) inwardLocked(at member, d route.Decision) {
 	switch {
 	case s != nil:
 		w.say("nat", "a session of %s, %s: for %v%s", f.Protocol, s.State, s.Inside, turnText(at))
-		w.settled(s)
+		w.settle(s)
 		w.toGuestLocked(s.Realm, s.Inside)
 		return
 	case f.Protocol == "icmp":
 	default:
-		w.opens()
+		w.settle(nil)
 		if n, to := w.d.forwardOfLocked(f); n != nil {
 			w.say("nat", "a forward of network %s: for %v%s", n.cfg.Name, to, turnText(at))
 			w.toGuestLocked(n.gateway.realm, to)
@@ -191,17 +191,11 @@ func (w *way) findSession(wanted func(nat.Session) bool) *nat.Session {
 	return nil
 }
 
-// opens notes that the packet opens a session.
-func (w *way) opens() {
-	if w.flow.Protocol == "tcp" {
+// settle notes whether the session, nil if the packet opens one, is in the state in which
+// it stays.
+func (w *way) settle(s *nat.Session) {
+	if w.flow.Protocol == "tcp" && (s == nil || s.State.String() != "established") && w.once == "" {
 		w.once = "its connection is not established"
-	}
-}
-
-// settled notes whether the session is in the state in which it stays.
-func (w *way) settled(s *nat.Session) {
-	if s.Protocol == frame.ProtocolTCP && s.State.String() != "established" {
-		w.once = "its connection is not established" // or not any more
 	}
 }
 

@@ -76,6 +76,6 @@ type Explained struct {
 
 // Step is what one stage does with a frame.
 type Step struct {
-	Stage string `json:"stage"` // frame, port, guard, source, look-up, router, nat, exit, flow-cache
+	Stage string `json:"stage"` // frame, port, kernel, guard, service, source, look-up, router, nat, exit, flow-cache
 	Says  string `json:"says"`
 }
