@@ -28,7 +28,7 @@ func (w *worker) transmit(e *port, from *queue, bufs []*frame.Buf) {
 			x.tally.drops[frame.DropOversize].add(1)
 			continue
 		}
-		if noted(b) {
+		if noted(b) && b.Out == e.id {
 			w.remember(p, e, b)
 		}
 		switch {

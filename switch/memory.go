@@ -86,8 +86,6 @@ func (w *worker) remember(p, out *port, b *frame.Buf) {
 // refusal returns why a decision is not remembered, or zero.
 func (w *worker) refusal(p, out *port, b *frame.Buf) frame.Refusal {
 	switch {
-	case b.Out != out.id:
-		return frame.RefusedFlooded
 	case b.Basis.Once:
 		return frame.RefusedOnce
 	case p.network.grain == ScopePacket:
