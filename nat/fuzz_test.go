@@ -107,6 +107,7 @@ func (z *fuzzer) step(t *testing.T, direction uint8, partial bool, p []byte) {
 	b.Parse()
 	was := z.completed(b)
 	l, before := b.Layers, around(b)
+	came, _ := b.Flow()
 	ours, why := true, frame.Reason(0)
 	switch direction {
 	case goOut:
@@ -117,6 +118,10 @@ func (z *fuzzer) step(t *testing.T, direction uint8, partial bool, p []byte) {
 		ours, why = r.tab.Hairpin(r.now, b, 1)
 	}
 	after := around(b)
+	is, _ := b.Flow()
+	if !b.Basis.Once && (!ours || why != 0 || came.Version != 0 && !r.follows(&b.Basis, &came, &is)) {
+		t.Fatalf("ours %v, %v: %+v became %+v, and that is to rest on %+v", ours, why, came, is, b.Basis)
+	}
 	if !ours && why != 0 {
 		t.Fatalf("not ours, and %v", why)
 	}
@@ -132,6 +137,30 @@ func (z *fuzzer) step(t *testing.T, direction uint8, partial bool, p []byte) {
 	}
 	b.Parse()
 	wantStillRight(t, was, z.completed(b), l, b.Layers)
+}
+
+// follows reports whether the session alone makes flow is of flow was.
+func (r *rig) follows(on *frame.Basis, was, is *frame.Flow) bool {
+	s := r.tab.sessions.at(on.Session)
+	from, to := endpoint{r.tab.hosts.at(s.host).address, s.internalPort}, endpoint{r.tab.externals[s.external].address, s.externalPort}
+	if on.Outside {
+		from, to = to, from
+	}
+	near, far := flowEnds(was, on.Outside)
+	nearIs, farIs := flowEnds(is, on.Outside)
+	return near == from && nearIs == to && far == s.far() && farIs == far
+}
+
+// flowEnds returns the end of a flow that is translated, and the other.
+func flowEnds(f *frame.Flow, fromOutside bool) (near, far endpoint) {
+	near, far = endpoint{address6(f.SrcAddr[:]), f.SrcPort}, endpoint{address6(f.DstAddr[:]), f.DstPort}
+	if fromOutside {
+		near, far = far, near
+	}
+	if p, _ := protoOf(f.Protocol); p == icmp {
+		near.port, far.port = f.SrcPort, 0
+	}
+	return near, far
 }
 
 // around returns the frame with what is in front of it and behind it.
