@@ -158,3 +158,90 @@ func TestRestoreRefusesMixedVersions(t *testing.T) {
 		return true
 	})
 }
+
+// heldSession returns what remembered decisions say of a session that its table forgot.
+func heldSession(f family, p frame.Protocol) Saved {
+	return Saved{Session: Session{
+		Protocol: p, Realm: 1, Port: guestPort,
+		Inside: at(f.guest, 5000), External: at(f.external, 5000), Remote: at(f.remote, 80),
+	}}
+}
+
+// A connection of which only a cache knows goes on where it was, and ends as all do.
+func TestHeldConnectionGoesOn(t *testing.T) {
+	forFamilies(t, func(t *testing.T, f family) {
+		window := uint16(1000)
+		for name, known := range map[string]struct{ in, out bool }{"both sides": {true, true}, "inside": {true, false}, "outside": {false, true}} {
+			t.Run(name, func(t *testing.T) {
+				begin := func() *conversation {
+					c := newTCP(newRig(t, settings()), f)
+					c.r.now = time.Hour
+					var in, out frame.TCPSeen
+					if known.in {
+						in = frame.TCPSeen{Next: c.in, Ack: c.out, Window: window}
+					}
+					if known.out {
+						out = frame.TCPSeen{Next: c.out, Ack: c.in, Window: window}
+					}
+					if !c.r.tab.Restore(c.r.now, heldSession(f, frame.ProtocolTCP).Held(in, out)) {
+						t.Fatal("not restored")
+					}
+					c.want("established")
+					for range 2000 { // more than a window
+						c.send(seg{flags: ack, seq: c.in, ack: c.out, payload: 1400})
+						c.in += 1400
+						c.answer(seg{flags: ack, seq: c.out, ack: c.in, payload: 700})
+						c.out += 700
+					}
+					return c
+				}
+				begin().finInside().want("fin-sent").finOutside().want("closing")
+				begin().finOutside().want("fin-received").finInside().want("closing")
+				begin().rstOutside().want("reset")
+				c := begin()
+				c.answer(seg{flags: rst, seq: c.out - 1<<20}).send(seg{flags: rst, seq: c.in + half}).want("established")
+				c.r.pass(124*time.Minute - tick)
+				c.r.wantSessions(1)
+				c.r.pass(2 * tick)
+				c.r.wantSessions(0)
+			})
+		}
+	})
+}
+
+// A session that was saved is brought up to what the cache forwarded since.
+func TestHeldBringsSavedUpToDate(t *testing.T) {
+	forConversations(t, func(t *testing.T, c *conversation) {
+		c.establish()
+		s := settings()
+		c.r.tab.Save(c.r.now, func(d Saved) bool {
+			const passed = 3 << 30
+			c.in, c.out, c.r = c.in+passed, c.out+passed, newRig(t, s)
+			if !c.r.tab.Restore(0, d.Held(frame.TCPSeen{Next: c.in, Ack: c.out, Window: 9}, frame.TCPSeen{Next: c.out, Ack: c.in, Window: 9})) {
+				t.Fatal("not restored")
+			}
+			return true
+		})
+		c.answer(seg{flags: rst, seq: c.out - 10}).want("established")
+		c.rstOutside().want("reset")
+	})
+}
+
+// One of UDP or of a query needs no more than its ends.
+func TestHeldSessionsWithoutConnection(t *testing.T) {
+	forFamilies(t, func(t *testing.T, f family) {
+		r := newRig(t, settings())
+		query := heldSession(f, f.icmp)
+		for _, d := range []Saved{heldSession(f, frame.ProtocolUDP), query} {
+			if !r.tab.Restore(r.now, d.Held(frame.TCPSeen{}, frame.TCPSeen{})) {
+				t.Fatalf("%v is not restored", d.Protocol)
+			}
+		}
+		r.mustIn(udpFrame(at(f.remote, 80), at(f.external, 5000), 9))
+		r.mustIn(echoFrame(f.remote, f.external, f.echoReply, 5000))
+		r.pass(time.Minute)
+		r.wantSessions(1)
+		r.pass(4 * time.Minute)
+		r.wantSessions(0)
+	})
+}

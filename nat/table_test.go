@@ -15,15 +15,23 @@ func TestTableDoesNotAllocate(t *testing.T) {
 	forFamilies(t, func(t *testing.T, f family) {
 		r := newRig(t, settings(filtering(AddressDependent)))
 		r.tab.emit = nil
+		r.tab.changed, r.tab.seen = func(uint32) {}, func(session uint32, _ bool) (frame.TCPSeen, bool) {
+			return frame.TCPSeen{Ack: session}, true
+		}
 		frames := []*frame.Buf{
 			buf(udpFrame(at(f.guest, 5000), at(f.remote, 53), 18), guestPort),
 			buf(tcpFrame(at(f.guest, 5000), at(f.remote, 80), seg{flags: syn}), guestPort),
+			buf(tcpFrame(at(f.guest, 5001), at(f.remote, 80), seg{flags: ack, seq: 9, ack: 9}), guestPort), // midway
 			buf(echoFrame(f.guest, f.remote, f.echo, 7), guestPort),
 		}
 		for _, p := range cut(udpFrame(at(f.guest, 5000), at(f.remote, 53), 40), 9, 24) {
 			frames = append(frames, buf(p, guestPort))
 		}
 		later := buf(piece(udpFrame(at(f.guest, 5000), at(f.remote, 53), 40), 99, 8, 16, true), guestPort)
+		answers := []*frame.Buf{
+			buf(tcpFrame(at(f.remote, 80), at(f.external, 5001), seg{flags: ack, seq: 9, ack: 9}), uplinkPort),
+			buf(tcpFrame(at(f.remote, 80), at(f.external, 5001), seg{flags: rst, seq: 9}), uplinkPort), // while it may be remembered
+		}
 		one := buf(nil, guestPort)
 		everything := func() {
 			for _, b := range frames {
@@ -32,6 +40,13 @@ func TestTableDoesNotAllocate(t *testing.T) {
 					t.Fatal(why)
 				}
 				r.tab.Inbound(r.now, one) // nobody sent that
+			}
+			for _, p := range answers {
+				one.CopyFrom(p)
+				if ours, why := r.tab.Inbound(r.now, one); !ours || why != 0 {
+					t.Fatal(why)
+				}
+				r.tab.Touch(r.now, one.Basis.Session, true, 0)
 			}
 			if why := r.tab.Outbound(r.now, later, 1, 1); why != frame.Taken {
 				t.Fatal(why)
@@ -52,7 +67,11 @@ func TestTableDoesNotAllocate(t *testing.T) {
 // Many translate, age, list, flush and configure at once.
 func TestTableForMany(t *testing.T) {
 	f := families[0]
-	tab := New(Config{Capacity: 500, Emit: func(frame.PortID, *frame.Buf) bool { return true }})
+	var changes int
+	tab := New(Config{
+		Capacity: 500, Emit: func(frame.PortID, *frame.Buf) bool { return true },
+		Changed: func(uint32) { changes++ }, Seen: func(uint32, bool) (frame.TCPSeen, bool) { return frame.TCPSeen{}, changes%2 == 0 },
+	})
 	tab.Configure(0, settings())
 	var work, busy sync.WaitGroup
 	done := make(chan struct{})
@@ -78,6 +97,7 @@ func TestTableForMany(t *testing.T) {
 					} else {
 						tab.Outbound(now, b, 1, 1)
 					}
+					tab.Touch(now, b.Basis.Session, i%3 == 0, time.Second)
 				}
 			}
 		})
@@ -116,6 +136,9 @@ func TestTableForMany(t *testing.T) {
 	busy.Wait()
 	checkBooks(t, tab)
 	tab.Flush(1, netip.Addr{})
+	if changes == 0 {
+		t.Error("no session changed")
+	}
 	if c := tab.Counters(); c.Sessions != 0 || c.Mappings != 0 || c.Opened != c.Closed {
 		t.Errorf("%+v", c)
 	}
