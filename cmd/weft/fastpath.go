@@ -24,9 +24,10 @@ func (a *app) fastpathShowCommand() *cobra.Command {
 		Use:   "show [PORT] [--refused] [--limit N]",
 		Short: "Show what the kernel carries by itself, or why not",
 		Long: `Show what the flow cache did, and what it knows: of flows, and of stations (all frames
-from one to another). AS is what a translated flow leaves as. A state of new or queued means
-that its next frame still goes behind those that weft has. With PORT only what comes in or
-leaves there; with --refused the last frames whose like is not to be remembered, and why.`,
+from one to another). AS is what a translated flow leaves as. In the states fresh and queued
+the next frame still goes behind those that weft has; stale and idle entries are not used any
+more. With PORT only what comes in or leaves there; with --refused the last frames whose like
+is not to be remembered, and why.`,
 		Example:           "  weft fastpath show vm1\n  weft fastpath show vm1 --refused --limit 20",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: first(a.portNames),

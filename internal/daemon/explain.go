@@ -15,7 +15,7 @@ import (
 // stage is asked what it would do, or does it to a frame of ours; none learns of it.
 type way struct {
 	d     *Daemon
-	cache func(api.FastpathQuery) (api.Fastpath, error)
+	cache memoryView
 	in    member     // port of entry
 	flow  api.Flow   // with nothing left out
 	frame *frame.Buf // the flow's first
@@ -34,8 +34,11 @@ func (d *Daemon) Explain(e api.Explain) (api.Explained, error) {
 	return api.Explained{Steps: steps}, err
 }
 
+// A memoryView is Daemon.fastpathLocked.
+type memoryView func(q api.FastpathQuery, wanted func(api.FastpathEntry) bool) api.Fastpath
+
 // explainLocked follows a frame, and asks cache for what the flow cache has.
-func (d *Daemon) explainLocked(e api.Explain, cache func(api.FastpathQuery) (api.Fastpath, error)) ([]api.Step, error) {
+func (d *Daemon) explainLocked(e api.Explain, cache memoryView) ([]api.Step, error) {
 	m, ok := d.memberLocked(e.Port)
 	if !ok {
 		return nil, fmt.Errorf("port %s: %w", e.Port, control.ErrNotFound)
@@ -51,7 +54,7 @@ func (d *Daemon) explainLocked(e api.Explain, cache func(api.FastpathQuery) (api
 		if w.guard() && w.service() && w.sourceLocked() {
 			w.lookUpLocked()
 		}
-		w.cacheLocked()
+		w.explainCacheLocked()
 	}
 	return w.steps, nil
 }

@@ -2,43 +2,33 @@ package daemon
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"weft/config"
 	"weft/internal/control/api"
 )
 
-// cacheLocked tells what the flow cache does with the frame, which it sees before all
-// others, or will do with the next one alike.
-func (w *way) cacheLocked() {
+// explainCacheLocked tells what the flow cache does with the frame, which it sees before
+// all others, or will do with the next one alike.
+func (w *way) explainCacheLocked() {
 	const stage = "flow-cache"
-	cache, err := w.cache(api.FastpathQuery{Port: w.in.name})
-	switch {
-	case err != nil:
-		w.say(stage, "%v", err)
-		return
-	case !cache.Enabled:
-		w.say(stage, "off: %s", cache.Detail)
-		return
-	}
 	came, known := w.frame.Flow()
 	f := flowAnswer(came)
-	if i := slices.IndexFunc(cache.Entries, func(e api.FastpathEntry) bool { return e.In == w.in.name && about(e, f) }); i >= 0 {
-		e := cache.Entries[i]
-		w.say(stage, "known by its %s, %s to %s: frames so far %d, the last %v ago", grainText(e.Kind), e.State, e.Out, e.Frames, span(e.Idle))
-		return
-	}
-	grain := w.grain()
+	cache := w.cache(api.FastpathQuery{Port: w.in.name, Limit: 1}, func(e api.FastpathEntry) bool { return w.knows(e, f) })
 	switch why := w.uncachedLocked(); {
+	case !cache.Enabled:
+		w.say(stage, "off, %s", cache.Detail)
 	case !known:
 		w.say(stage, "leaves ARP, and what is for a group, to weft")
+	case len(cache.Entries) > 0:
+		e := cache.Entries[0]
+		w.say(stage, "known by its %s, %s to %s: frames so far %d, the last %v ago", grainText(e.Kind), e.State, e.Out, e.Frames, span(e.Idle))
 	case why != "":
 		w.say(stage, "leaves it to weft: %s", why)
-	case grain == kindFlow && f.Protocol == "":
+	case w.grain() == kindFlow && f.Protocol == "":
 		w.say(stage, "leaves it to weft: neither TCP, UDP nor ping")
 	default:
-		w.say(stage, "will know it by its %s from the next frame on%s", grainText(grain), w.refusalLocked(f))
+		w.say(stage, "will know it by its %s from the next frame on%s", grainText(w.grain()), w.refusal(f))
 	}
 }
 
@@ -73,6 +63,8 @@ func (w *way) uncachedLocked() string {
 		switch {
 		case p != nil && p.cfg.Fastpath == config.FastpathOff:
 			return "it is off at " + m.name
+		case m.id != 0 && w.d.flows.cache.Load() != nil && !w.d.flows.Serves(m.id):
+			return "it does not reach " + m.name
 		case w.d.mirrors[m.name] != nil:
 			return "somebody captures at " + m.name
 		}
@@ -80,14 +72,9 @@ func (w *way) uncachedLocked() string {
 	return ""
 }
 
-// refusalLocked tells whether the last of the flow was refused, which a rule of ours
-// did not foresee.
-func (w *way) refusalLocked(f api.Flow) string {
-	cache, err := w.cache(api.FastpathQuery{Port: w.in.name, Refused: true})
-	if err != nil {
-		return ""
-	}
-	for _, r := range cache.Refusals {
+// refusal tells whether the last of the flow was refused, which no rule here foresaw.
+func (w *way) refusal(f api.Flow) string {
+	for _, r := range w.cache(api.FastpathQuery{Port: w.in.name, Refused: true}, nil).Refusals {
 		if r.Flow == f {
 			return fmt.Sprintf("; it was refused %v ago, %s", span(r.Ago), r.Reason)
 		}
@@ -95,13 +82,13 @@ func (w *way) refusalLocked(f api.Flow) string {
 	return ""
 }
 
-// about reports whether an entry is about frames of the flow.
-func about(e api.FastpathEntry, f api.Flow) bool {
+// knows reports whether an entry is in use, and about frames of the flow from the port
+// of entry.
+func (w *way) knows(e api.FastpathEntry, f api.Flow) bool {
 	if e.Kind == kindStation {
 		f = api.Flow{Src: f.Src, Dst: f.Dst, VLAN: f.VLAN}
-		e.Flow = api.Flow{Src: e.Src, Dst: e.Dst, VLAN: e.VLAN}
 	}
-	return e.Flow == f
+	return e.In == w.in.name && e.Flow == f && e.State != "stale" && e.State != "idle"
 }
 
 // span returns a time that the API has in seconds.

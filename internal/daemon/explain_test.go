@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,7 +41,11 @@ func explain(t *testing.T, d *Daemon, memory api.Fastpath, port string, f api.Fl
 	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	steps, err := d.explainLocked(api.Explain{Port: port, Flow: f}, func(api.FastpathQuery) (api.Fastpath, error) { return memory, nil })
+	steps, err := d.explainLocked(api.Explain{Port: port, Flow: f}, func(_ api.FastpathQuery, wanted func(api.FastpathEntry) bool) api.Fastpath {
+		m := memory
+		m.Entries = slices.DeleteFunc(slices.Clone(m.Entries), func(e api.FastpathEntry) bool { return wanted != nil && !wanted(e) })
+		return m
+	})
 	if err != nil {
 		t.Fatalf("%s: %v", port, err)
 	}
@@ -170,6 +175,7 @@ func TestExplainAsksTheFlowCache(t *testing.T) {
 		Enabled: true,
 		Entries: []api.FastpathEntry{
 			{In: "eth0:wire", Out: "vm1", Kind: "flow", Flow: known},
+			{In: "vm1", Out: "eth0:wire", Kind: "flow", Flow: known, State: "stale"},
 			{In: "vm1", Out: "eth0:wire", Kind: "flow", Flow: known, State: "direct", Frames: 7, Idle: 2.2},
 			{In: "b", Out: "a", Kind: "station", Flow: api.Flow{Src: 6, Dst: 5}, State: "queued", Frames: 1},
 		},
@@ -191,7 +197,7 @@ func TestExplainAsksTheFlowCache(t *testing.T) {
 		{memory, "a", between, "leaves it to weft: it goes to all ports"},
 		{memory, "a", api.Flow{Dst: frame.Broadcast}, "leaves ARP, and what is for a group, to weft"},
 		{memory, "ct1", api.Flow{Dst: 0x525400000044}, "will know it by its two stations from the next frame on"},
-		{api.Fastpath{Detail: "the kernel is old"}, "vm1", outward, "off: the kernel is old"},
+		{api.Fastpath{Detail: "the kernel is old"}, "vm1", outward, "off, the kernel is old"},
 	} {
 		d.sw.Learn(d.uplinkLocked("eth1").wire, 0x525400000044)
 		got := explain(t, d, c.memory, c.port, c.flow)

@@ -47,7 +47,7 @@ type FastpathEntry struct {
 	Flow
 	NewFrom netip.AddrPort `json:"new_from,omitzero"` // as it leaves, if that is another
 	NewTo   netip.AddrPort `json:"new_to,omitzero"`   // likewise
-	State   string         `json:"state"`             // new: no frame yet; queued: behind those that the switch has still; direct; held: the switch has too many
+	State   string         `json:"state"`             // fresh: no frame yet; queued: behind those that the switch has still; held: the switch has too many; direct; stale, idle: not used any more
 	Age     float64        `json:"age_seconds"`
 	Idle    float64        `json:"idle_seconds"` // since the last frame
 	Frames  uint64         `json:"frames"`
