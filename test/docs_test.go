@@ -81,6 +81,19 @@ func TestGuideExplainsEveryRefusal(t *testing.T) {
 	}
 }
 
+// And that of misses, which are named in fastpath/stats.go.
+func TestGuideExplainsEveryMiss(t *testing.T) {
+	var want []string
+	_, names, _ := strings.Cut(read(t, "fastpath/stats.go"), "reasonNames = [...]string{")
+	names, _, _ = strings.Cut(names, "}")
+	for _, m := range regexp.MustCompile(`"([a-z-]+)"`).FindAllStringSubmatch(names, -1) {
+		want = append(want, m[1])
+	}
+	if got := explained(t, "| reason | what it was |"); len(want) == 0 || !slices.Equal(got, want) {
+		t.Errorf("docs/guide.md explains\n%v, want\n%v", got, want)
+	}
+}
+
 // explained returns the first column of the guide's table that has that head.
 func explained(t *testing.T, head string) (names []string) {
 	t.Helper()

@@ -94,7 +94,7 @@ var refusals = map[string]string{
 	frame.RefusedSource.String():   "its sender is not in the filtering database: a limit of stations is reached, or the table is full",
 	frame.RefusedStage.String():    "of a kind that weft looks at each time: ARP, neighbor discovery, DHCP",
 	frame.RefusedCaptured.String(): "somebody captures at one of its ports",
-	frame.RefusedPort.String():     "the cache is off at one of its ports, or does not reach its device",
+	frame.RefusedPort.String():     "one of its ports has fastpath: off, several queues, or its device in another namespace",
 	frame.RefusedKind.String():     "routed, and neither TCP, UDP nor ping, or with IP options, or a fragment",
 	frame.RefusedRewrite.String():  "it leaves with changes that the kernel is not to make",
 	frame.RefusedChanged.String():  "something changed meanwhile: the next frame is remembered",
