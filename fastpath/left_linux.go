@@ -17,6 +17,7 @@ type LeftEntry struct {
 	Was, Is frame.Flow
 	ByFlow  bool
 	Basis   frame.Basis   // with numbers that meant something to that process
+	Seen    frame.TCPSeen // what the last segment of a session's said; zero: none came by
 	At      time.Duration // the last time that it was used, before now
 }
 
@@ -51,6 +52,9 @@ func (c *Cache) left(r *record) LeftEntry {
 	e := LeftEntry{
 		In: Port{Index: int(r.Place >> 1), Queue: int(r.Queue)}, Out: Port{Index: int(r.Out)},
 		Was: was, Is: is, ByFlow: r.Version != 0, Basis: r.basis(), At: c.clock.since(r.Used),
+	}
+	if r.Heard != 0 {
+		e.Seen = r.seen()
 	}
 	switch {
 	case r.is(cacheFlagASIDE):

@@ -31,7 +31,12 @@
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-#define TICK 27 // one is 2^27 ns
+volatile const __u32 shift; // of jiffies to ticks
+
+static __always_inline __u32 ticks(void)
+{
+	return bpf_jiffies64() >> shift;
+}
 
 static __always_inline __u64 hash_stations(const struct arrival *a)
 {
@@ -113,19 +118,19 @@ static __always_inline int send(struct __sk_buff *skb, const struct record *r)
 }
 
 // by_stations forwards a frame that the record of its two stations is about.
-static __noinline int by_stations(struct __sk_buff *skb, struct record *r, __be16 type)
+static __always_inline int by_stations(struct __sk_buff *skb, struct record *r, __be16 type)
 {
-	__u32 now = bpf_ktime_get_coarse_ns() >> TICK, segments;
+	__u32 now = ticks(), segments;
 	enum reason why = usable(r, now);
 	int verdict;
 
 	if (why)
 		return miss(why);
-	if (!plain(type))
-		return except(skb, r, KIND);
+	if (!plain(type) || configures(skb, type))
+		return except(skb, r, KIND, false);
 	why = measure(skb, r, type, &segments);
 	if (why)
-		return except(skb, r, why);
+		return except(skb, r, why, false);
 	verdict = pass(skb, r);
 	if (verdict)
 		return verdict;
@@ -161,7 +166,7 @@ static __always_inline void hear(struct record *r, const struct packet *p)
 // by_flow forwards a packet that the record of its flow is about.
 static __noinline int by_flow(struct __sk_buff *skb, struct record *r, const struct packet *p)
 {
-	__u32 now = bpf_ktime_get_coarse_ns() >> TICK, segments;
+	__u32 now = ticks(), segments;
 	enum reason why = usable(r, now);
 	bool partial;
 	int verdict;
@@ -174,7 +179,7 @@ static __noinline int by_flow(struct __sk_buff *skb, struct record *r, const str
 	if (!why)
 		why = measure_packet(skb, r, p, &segments);
 	if (why)
-		return except(skb, r, why);
+		return except(skb, r, why, (p->control & (TCP_SYN | TCP_ACK)) == TCP_SYN);
 	verdict = pass(skb, r);
 	if (verdict)
 		return verdict;
@@ -211,6 +216,13 @@ static __always_inline int forward(struct __sk_buff *skb, __u32 place)
 			return by_flow(skb, r, &p);
 	}
 	return miss(UNKNOWN);
+}
+
+// Nothing is attached to: it tells the process the time.
+SEC("tc")
+int weftfp_clock(struct __sk_buff *skb)
+{
+	return ticks();
 }
 
 // Ingress of a device, and of an uplink's NIC.

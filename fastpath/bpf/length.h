@@ -49,12 +49,15 @@ static __always_inline enum reason cut(const struct record *r, __u32 size, __u32
 // measure tells how many frames leave for one that only its stations are known of.
 static __always_inline enum reason measure(struct __sk_buff *skb, const struct record *r, __be16 type, __u32 *segments)
 {
-	__u32 size = skb->gso_size, packet = skb->len - ETH_HLEN;
+	__u32 have = skb->len, packet = have - ETH_HLEN, size;
 
 	*segments = 1;
-	if (size)
-		return cut(r, size, packet, headers(skb, type), segments);
-	return packet > r->mtu || skb->len < r->least ? LENGTH : NONE;
+	if (have > LEAST_SEGMENT) {
+		size = skb->gso_size;
+		if (size)
+			return cut(r, size, packet, headers(skb, type), segments);
+	}
+	return packet > r->mtu || have < r->least ? LENGTH : NONE;
 }
 
 // measure_packet is measure for a packet that was parsed. A router cuts padding off.

@@ -5,7 +5,7 @@
 #define TAG_PRESENT 0x1000
 
 // TCP's control bits (RFC 9293 3.1).
-enum { TCP_FIN = 0x01, TCP_SYN = 0x02, TCP_RST = 0x04 };
+enum { TCP_FIN = 0x01, TCP_SYN = 0x02, TCP_RST = 0x04, TCP_ACK = 0x10 };
 
 // What every frame has.
 struct arrival {
@@ -51,6 +51,51 @@ static __always_inline int plain(__be16 type)
 		return 0;
 	}
 	return 1;
+}
+
+static __always_inline int is_dhcp(const __be16 *ports)
+{
+	for (int i = 0; i < 2; i++) {
+		switch (bpf_ntohs(ports[i])) {
+		case 67: // RFC 2131 4.1
+		case 68:
+		case 546: // RFC 8415 7.2
+		case 547:
+			return 1;
+		}
+	}
+	return 0;
+}
+
+// configures tells DHCP and neighbor discovery (RFC 4861 4), which services and guards look
+// into, and what may be one of them behind options or extension headers.
+static __always_inline int configures(struct __sk_buff *skb, __be16 type)
+{
+	__u8 *ip = (void *)(long)skb->data + ETH_HLEN;
+	void *end = (void *)(long)skb->data_end;
+
+	switch (type) {
+	case bpf_htons(ETH_P_IP):
+		if ((void *)ip + sizeof(struct iphdr) + 4 > end)
+			return 1;
+		return ip[9] == IPPROTO_UDP && (ip[0] != 0x45 || is_dhcp((void *)ip + sizeof(struct iphdr)));
+	case bpf_htons(ETH_P_IPV6):
+		if ((void *)ip + sizeof(struct ipv6hdr) + 4 > end)
+			return 1;
+		switch (ip[6]) {
+		case IPPROTO_UDP:
+			return is_dhcp((void *)ip + sizeof(struct ipv6hdr));
+		case IPPROTO_ICMPV6:
+			return ip[40] >= 133 && ip[40] <= 137;
+		case IPPROTO_HOPOPTS:
+		case IPPROTO_ROUTING:
+		case IPPROTO_FRAGMENT:
+		case IPPROTO_DSTOPTS:
+		case IPPROTO_AH:
+			return 1;
+		}
+	}
+	return 0;
 }
 
 struct packet {

@@ -34,10 +34,11 @@ static __always_inline int drained(const struct record *r)
 	return b && r->state != FRESH && b->drained >= r->ticket;
 }
 
-// except leaves a frame to the switch for which its record is not meant.
-static __always_inline int except(struct __sk_buff *skb, struct record *r, __u32 reason)
+// except leaves a frame to the switch for which its record is not meant. If what is for
+// an address of the host's opens a connection, a listener there may take it.
+static __always_inline int except(struct __sk_buff *skb, struct record *r, __u32 reason, bool opens)
 {
-	if (r->flags & SHARED) // maybe it is the host's
+	if (r->flags & SHARED && opens)
 		return miss(reason);
 	return enqueue(skb, r, reason);
 }
