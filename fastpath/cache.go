@@ -76,12 +76,16 @@ func New(c Config) (*Cache, error) {
 		flows = defaultFlows
 	}
 	// Two decisions for a bucket of eight: of ten thousand buckets two overflow.
+	now, err := newClock()
+	if err != nil {
+		return nil, err
+	}
 	k, err := load(1+flows+flows/8+1, 1<<bits.Len(uint(flows-1)/2))
 	if err != nil {
 		return nil, err
 	}
 	return &Cache{
-		kernel: k, flows: flows, used: c.Used, clock: newClock(), unused: 1,
+		kernel: k, flows: flows, used: c.Used, clock: now, unused: 1,
 		ports: map[frame.PortID]*port{}, sessions: map[direction]heard{},
 	}, nil
 }
@@ -130,24 +134,4 @@ func (c *Cache) holds(r *record) bool {
 		last = max(last, atomic.LoadUint64(&c.common.Changes[s]))
 	}
 	return last <= r.Stamp
-}
-
-// A clock counts ticks as the programs do.
-type clock struct {
-	start time.Time
-	boot  int64 // ns from the kernel's zero to start
-}
-
-const tick = 1 << 27 * time.Nanosecond
-
-func newClock() clock { return clock{time.Now(), monotonic()} }
-
-func (c clock) ticks() uint32 { return uint32((c.boot + int64(time.Since(c.start))) / int64(tick)) }
-
-// ticksIn returns whole ticks of a time, as many as a record can say.
-func ticksIn(d time.Duration) uint16 { return uint16(min(d/tick, 1<<16-1)) }
-
-// since returns how long before now a tick was.
-func (c clock) since(tickThen uint32) time.Duration {
-	return max(0, time.Duration(int32(c.ticks()-tickThen))) * tick
 }

@@ -119,17 +119,19 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	cacheMapBacklogs   = "backlogs"
-	cacheMapBuckets    = "buckets"
-	cacheMapMisses     = "misses"
-	cacheMapRecords    = "records"
-	cacheProgWeftfpIn  = "weftfp_in"
-	cacheProgWeftfpOut = "weftfp_out"
-	cacheVarFlagType   = "flag_type"
-	cacheVarMask       = "mask"
-	cacheVarSeed       = "seed"
-	cacheVarShared     = "shared"
-	cacheVarStateType  = "state_type"
+	cacheMapBacklogs     = "backlogs"
+	cacheMapBuckets      = "buckets"
+	cacheMapMisses       = "misses"
+	cacheMapRecords      = "records"
+	cacheProgWeftfpClock = "weftfp_clock"
+	cacheProgWeftfpIn    = "weftfp_in"
+	cacheProgWeftfpOut   = "weftfp_out"
+	cacheVarFlagType     = "flag_type"
+	cacheVarMask         = "mask"
+	cacheVarSeed         = "seed"
+	cacheVarShared       = "shared"
+	cacheVarShift        = "shift"
+	cacheVarStateType    = "state_type"
 )
 
 // loadCache returns the embedded CollectionSpec for cache.
@@ -174,8 +176,9 @@ type cacheSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type cacheProgramSpecs struct {
-	WeftfpIn  *ebpf.ProgramSpec `ebpf:"weftfp_in"`
-	WeftfpOut *ebpf.ProgramSpec `ebpf:"weftfp_out"`
+	WeftfpClock *ebpf.ProgramSpec `ebpf:"weftfp_clock"`
+	WeftfpIn    *ebpf.ProgramSpec `ebpf:"weftfp_in"`
+	WeftfpOut   *ebpf.ProgramSpec `ebpf:"weftfp_out"`
 }
 
 // cacheMapSpecs contains maps before they are loaded into the kernel.
@@ -196,6 +199,7 @@ type cacheVariableSpecs struct {
 	Mask      *ebpf.VariableSpec `ebpf:"mask"`
 	Seed      *ebpf.VariableSpec `ebpf:"seed"`
 	Shared    *ebpf.VariableSpec `ebpf:"shared"`
+	Shift     *ebpf.VariableSpec `ebpf:"shift"`
 	StateType *ebpf.VariableSpec `ebpf:"state_type"`
 }
 
@@ -242,6 +246,7 @@ type cacheVariables struct {
 	Mask      *ebpf.Variable `ebpf:"mask"`
 	Seed      *ebpf.Variable `ebpf:"seed"`
 	Shared    *ebpf.Variable `ebpf:"shared"`
+	Shift     *ebpf.Variable `ebpf:"shift"`
 	StateType *ebpf.Variable `ebpf:"state_type"`
 }
 
@@ -249,12 +254,14 @@ type cacheVariables struct {
 //
 // It can be passed to loadCacheObjects or ebpf.CollectionSpec.LoadAndAssign.
 type cachePrograms struct {
-	WeftfpIn  *ebpf.Program `ebpf:"weftfp_in"`
-	WeftfpOut *ebpf.Program `ebpf:"weftfp_out"`
+	WeftfpClock *ebpf.Program `ebpf:"weftfp_clock"`
+	WeftfpIn    *ebpf.Program `ebpf:"weftfp_in"`
+	WeftfpOut   *ebpf.Program `ebpf:"weftfp_out"`
 }
 
 func (p *cachePrograms) Close() error {
 	return _CacheClose(
+		p.WeftfpClock,
 		p.WeftfpIn,
 		p.WeftfpOut,
 	)

@@ -38,7 +38,7 @@ func nothing() {}
 func (c *Cache) Harvest() {
 	c.harvesting.Lock()
 	defer c.harvesting.Unlock()
-	since, now := c.harvested, c.clock.ticks()
+	since, now := c.harvested, c.clock.now()
 	c.harvested = now
 	var uses []Use
 	c.scan(func(i uint32, r *record) {
@@ -65,14 +65,14 @@ func (c *Cache) Harvest() {
 // use returns the record's last use.
 func (c *Cache) use(r *record) Use {
 	was, is := r.flows()
-	return Use{frame.PortID(r.In), frame.PortID(r.To), was, is, r.basis(), c.clock.since(r.Used)}
+	return Use{frame.PortID(r.In), frame.PortID(r.To), was, is, c.basis(r), c.clock.since(r.Used)}
 }
 
 // basis returns what the decision rests on besides ports and stations.
-func (r *record) basis() frame.Basis {
+func (c *Cache) basis(r *record) frame.Basis {
 	return frame.Basis{
 		Routed: r.is(cacheFlagROUTED), Session: r.Session, Outside: r.is(cacheFlagOUTSIDE),
-		Neighbor: r.Neighbor, Idle: time.Duration(r.Idle) * tick,
+		Neighbor: r.Neighbor, Idle: time.Duration(r.Idle) * c.clock.tick,
 	}
 }
 
@@ -130,7 +130,7 @@ func (c *Cache) makeRoom() {
 		used  uint32
 	}
 	var all []candidate
-	now := c.clock.ticks()
+	now := c.clock.now()
 	c.scan(func(i uint32, r *record) { all = append(all, candidate{int32(now - r.Used), i, r.Used}) }, nothing)
 	slices.SortFunc(all, func(a, b candidate) int { return int(b.age) - int(a.age) })
 	for some := range slices.Chunk(all[:min(excess, len(all))], chunk) {

@@ -56,7 +56,8 @@ func load(records, buckets int) (*kernel, error) {
 	seed := rand.Uint64()
 	err = errors.Join(
 		spec.Variables[cacheVarSeed].Set(seed),
-		spec.Variables[cacheVarMask].Set(uint32(buckets-1)))
+		spec.Variables[cacheVarMask].Set(uint32(buckets-1)),
+		spec.Variables[cacheVarShift].Set(shift()))
 	if err != nil {
 		return nil, err
 	}
@@ -118,11 +119,4 @@ func grace() bool {
 	const global = 1 // MEMBARRIER_CMD_GLOBAL: an RCU grace period
 	_, _, errno := unix.Syscall(unix.SYS_MEMBARRIER, global, 0, 0)
 	return errno == 0
-}
-
-// monotonic returns the time since boot, without sleep, in ns.
-func monotonic() int64 {
-	var t unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &t) // fails for unknown clocks only
-	return t.Nano()
 }

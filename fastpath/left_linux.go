@@ -37,7 +37,11 @@ func Left(p *ebpf.Program) ([]LeftEntry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("flow cache: read what is left: %w", err)
 	}
-	old := &Cache{kernel: &kernel{memory: memory}, clock: newClock()}
+	now, err := newClock()
+	if err != nil {
+		return nil, err
+	}
+	old := &Cache{kernel: &kernel{memory: memory}, clock: now}
 	var all []LeftEntry
 	for i := range old.records {
 		if r := &old.records[i]; r.Place != 0 && old.usable(r) {
@@ -51,7 +55,7 @@ func (c *Cache) left(r *record) LeftEntry {
 	was, is := r.flows()
 	e := LeftEntry{
 		In: Port{Index: int(r.Place >> 1), Queue: int(r.Queue)}, Out: Port{Index: int(r.Out)},
-		Was: was, Is: is, ByFlow: r.Version != 0, Basis: r.basis(), At: c.clock.since(r.Used),
+		Was: was, Is: is, ByFlow: r.Version != 0, Basis: c.basis(r), At: c.clock.since(r.Used),
 	}
 	if r.Heard != 0 {
 		e.Seen = r.seen()

@@ -17,10 +17,6 @@ func (r *record) decide(d *frame.Decision, in, out *Port) {
 	if d.MTU > 0 {
 		r.Mtu = uint16(min(d.MTU, 1<<16-1))
 	}
-	r.Idle = ticksIn(defaultIdle)
-	if d.Idle > 0 {
-		r.Idle = ticksIn(d.Idle)
-	}
 	for i, s := range d.RestsOn {
 		r.Subjects[i] = slot(s)
 	}

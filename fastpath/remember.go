@@ -26,7 +26,10 @@ func (c *Cache) remember(d *frame.Decision, since uint64) frame.Refusal {
 	}
 	var r record
 	r.decide(d, &in.Port, &out.Port)
-	r.Stamp = since
+	r.Stamp, r.Idle = since, c.clock.in(defaultIdle)
+	if d.Idle > 0 {
+		r.Idle = c.clock.in(d.Idle)
+	}
 	if !c.holds(&r) {
 		return frame.RefusedChanged
 	}
@@ -34,7 +37,7 @@ func (c *Cache) remember(d *frame.Decision, since uint64) frame.Refusal {
 	if _, i := c.find(hash, &r); i != 0 && c.usable(&c.records[i]) && c.records[i].decision() == r.decision() {
 		return 0
 	}
-	r.Used = c.clock.ticks()
+	r.Used = c.clock.now()
 	r.Made = r.Used
 	if !c.install(hash, &r) {
 		return frame.RefusedFull
@@ -44,7 +47,7 @@ func (c *Cache) remember(d *frame.Decision, since uint64) frame.Refusal {
 
 // usable reports whether the programs would use the record.
 func (c *Cache) usable(r *record) bool {
-	return c.holds(r) && int32(c.clock.ticks()-r.Used) <= int32(r.Idle)
+	return c.holds(r) && int32(c.clock.now()-r.Used) <= int32(r.Idle)
 }
 
 // decision returns the record without what came of it, for comparison.

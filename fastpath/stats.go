@@ -86,7 +86,7 @@ func (c *Cache) Entries(yield func(Entry) bool) {
 func (c *Cache) entry(r *record) Entry {
 	was, is := r.flows()
 	e := Entry{
-		In: frame.PortID(r.In), Out: frame.PortID(r.To), Was: was, Is: is, ByFlow: r.Version != 0, Basis: r.basis(),
+		In: frame.PortID(r.In), Out: frame.PortID(r.To), Was: was, Is: is, ByFlow: r.Version != 0, Basis: c.basis(r),
 		State: stateNames[r.State%uint32(len(stateNames))], Age: c.clock.since(r.Made), Idle: c.clock.since(r.Used),
 		Frames: r.Frames, Bytes: r.Bytes,
 	}

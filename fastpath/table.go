@@ -67,7 +67,7 @@ func (c *Cache) find(hash uint64, r *record) (slot *uint64, index uint32) {
 // one, of the record that was longest unused.
 func (c *Cache) vacancy(hash uint64) *uint64 {
 	slots := c.bucket(hash)
-	now := c.clock.ticks()
+	now := c.clock.now()
 	oldest, age := 0, int32(-1)
 	for i := range slots {
 		if slots[i] == 0 {
@@ -159,7 +159,7 @@ func (c *Cache) bury(i uint32) {
 	c.note(i, -1)
 	c.silence(i)
 	atomic.StoreUint32(&r.Place, 0)
-	c.retired = append(c.retired, retirement{i, c.clock.ticks()})
+	c.retired = append(c.retired, retirement{i, c.clock.now()})
 }
 
 // A retirement is a record that is about to be free.
@@ -178,11 +178,11 @@ func (c *Cache) settle() {
 	if len(left) == 0 {
 		return
 	}
-	over, now := grace(), c.clock.ticks()
+	over, now := grace(), c.clock.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, r := range left {
-		if !over && now-r.since <= uint32(time.Second/tick) {
+		if !over && now-r.since <= uint32(c.clock.in(time.Second)) {
 			c.retired = append(c.retired, r)
 			continue
 		}
