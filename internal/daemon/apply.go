@@ -99,6 +99,8 @@ func (d *Daemon) doLocked(t *transaction, a Action) error {
 		return d.doRaiseGateway(t, a)
 	case SetForwards:
 		return d.doSetForwards(t, a)
+	case SetFastpath:
+		return nil
 	case RemoveNetwork:
 		n := d.networks[a.Network.Name]
 		delete(d.networks, a.Network.Name)

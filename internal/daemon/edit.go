@@ -162,6 +162,9 @@ func (d *Daemon) atStartOnlyLocked(next *config.Config) []string {
 	if next.Switch.Stations != d.cfg.Switch.Stations {
 		list = append(list, "switch.stations takes effect at the next start: systemctl restart weftd")
 	}
+	if next.Switch.Sessions != d.cfg.Switch.Sessions {
+		list = append(list, "switch.sessions takes effect at the next start: systemctl restart weftd")
+	}
 	return list
 }
 

@@ -96,7 +96,7 @@ func (d *Daemon) rememberLocked() {
 // none, or can be none. One that is wanted no more serves no port: workers may be at it.
 func (d *Daemon) cacheLocked() *fastpath.Cache {
 	f := &d.flows
-	if d.cfg.Switch.Fastpath == config.FastpathOff || f.fault != nil {
+	if off(d.cfg.Switch) || f.fault != nil {
 		f.stopLocked()
 		return nil
 	}

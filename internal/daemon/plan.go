@@ -27,6 +27,7 @@ const (
 	UpdatePort                    // settings that change in place
 	AttachPort                    //
 	SetForwards                   // of all networks
+	SetFastpath                   // whether there is a flow cache; routeLocked sees to it
 	RemoveNetwork                 //
 )
 
@@ -41,6 +42,7 @@ type Action struct {
 	Forwards    []config.Forward // SetForwards
 	OldForwards []config.Forward // SetForwards
 	Uplink      string           // NIC, for DetachUplink and AttachUplink
+	Off         bool             // SetFastpath
 
 	// Moved: the device goes from one port or network to another within the plan, for
 	// the same use, and is kept. Recreate: for another use, and it is freed in between.
@@ -53,6 +55,9 @@ func Plan(old, new *config.Config) []Action {
 	p.networks(old, new)
 	p.ports(old, new)
 	p.forwards(old, new)
+	if o, n := off(old.Switch), off(new.Switch); o != n {
+		p.add(Action{Kind: SetFastpath, Off: n})
+	}
 	slices.SortStableFunc(p.actions, func(a, b Action) int { return int(a.Kind) - int(b.Kind) })
 	return p.actions
 }
@@ -136,8 +141,11 @@ func sameDevice(o, n config.Port) bool {
 
 func samePort(o, n config.Port) bool {
 	return sameDevice(o, n) && o.Owner == n.Owner && o.Group == n.Group && o.MAC == n.MAC &&
-		slices.Equal(o.Addresses, n.Addresses) && o.Stations == n.Stations
+		slices.Equal(o.Addresses, n.Addresses) && o.Stations == n.Stations && o.Fastpath == n.Fastpath
 }
+
+// off reports whether there is to be no flow cache.
+func off(s config.Switch) bool { return s.Fastpath == config.FastpathOff }
 
 func offloads(p config.Port) bool { return p.Offloads == nil || *p.Offloads }
 
@@ -216,6 +224,11 @@ func (a Action) String() string {
 		return fmt.Sprintf("add the gateway of network %s: %s", a.Network.Name, list(a.Network.Subnets))
 	case SetForwards:
 		return "change the host's ports that are forwarded: " + forwardChanges(a.OldForwards, a.Forwards)
+	case SetFastpath:
+		if a.Off {
+			return "turn the flow cache off"
+		}
+		return "turn the flow cache on"
 	case UpdatePort:
 		return fmt.Sprintf("change port %s: %s", a.Port.Name, portChanges(a.OldPort, a.Port))
 	case AttachPort:
@@ -285,6 +298,7 @@ func portChanges(o, n config.Port) string {
 	c.note("mac", macText(o.MAC), macText(n.MAC))
 	c.note("addresses", list(o.Addresses), list(n.Addresses))
 	c.note("stations", o.Stations, n.Stations)
+	c.note("fastpath", o.Fastpath, n.Fastpath)
 	return c.String()
 }
 

@@ -44,6 +44,13 @@ func TestPlanNamesWhatDiffersAndNothingElse(t *testing.T) {
 			"remove port vm1 from network lan", "remove port ct1 from network lab", "remove port mgmt from network lab",
 			"detach uplink eth0 from network lan", "remove network lan", "remove network lab",
 		}},
+		{"no flow cache", lan, "switch: {fastpath: off}" + lan, []string{"turn the flow cache off"}},
+		{"a flow cache, as ever", "switch: {fastpath: on}" + lan, lan, nil},
+		{
+			"no flow cache at a port",
+			lan, strings.Replace(lan, "{name: vm1, network: lan}", "{name: vm1, network: lan, fastpath: off}", 1),
+			[]string{"change port vm1: fastpath on → off"},
+		},
 		{
 			"a port goes to another network and keeps its device",
 			lan, strings.Replace(lan, "{name: vm1, network: lan}", "{name: vm1, network: lab}", 1),

@@ -41,8 +41,8 @@ func (n *network) stages() []vswitch.Stage {
 		return list
 	}
 	return append(list,
-		stage{n.gateway.guard, vswitch.ScopeFlow},   // nobody plays the gateway, before anything believes him
-		stage{n.gateway.server, vswitch.ScopeFlow},  // takes what is for DHCP and asks for routers
+		stage{n.gateway.guard, vswitch.ScopeFlow},  // nobody plays the gateway, before anything believes him
+		stage{n.gateway.server, vswitch.ScopeFlow}, // takes what is for DHCP and asks for routers
 		stage{n.gateway.listener, vswitch.ScopeL2}, // hears what stations tell of their addresses
 	)
 }
