@@ -50,7 +50,7 @@ func (t *Table) fail(k *packet) (ours bool, why frame.Reason) {
 		if i == 0 {
 			return k.lost(frame.DropNATInvalid)
 		}
-		t.externalEnd(i, &k.is)
+		t.externalEnd(t.sessions.at(i), &k.is)
 		// RFC 5508 REQ-5 c: whoever inside sent it, outside it is from the NAT.
 		k.sender = k.is.src.address
 	}
@@ -59,7 +59,7 @@ func (t *Table) fail(k *packet) (ours bool, why frame.Reason) {
 		if i == 0 {
 			return false, 0
 		}
-		t.internalEnd(i, &k.is)
+		t.internalEnd(t.sessions.at(i), &k.is)
 	}
 	k.rewriteFailure()
 	return true, 0

@@ -36,12 +36,13 @@ func (t *Table) inward(k *packet) (ours bool, why frame.Reason) {
 			return ours, why
 		}
 	}
-	r := t.realm(t.hosts.at(t.sessions.at(i).host).realm)
+	s := t.sessions.at(i)
+	r := t.realm(t.hosts.at(s.host).realm)
 	if r == nil {
 		return true, frame.DropNATNoSession // and is about to end
 	}
-	t.touch(i, k, r, outside)
-	t.internalEnd(i, &k.is)
+	t.touch(i, s, k, r, outside)
+	t.internalEnd(s, &k.is)
 	return true, 0
 }
 

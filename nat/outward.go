@@ -3,8 +3,7 @@ package nat
 import "weft/frame"
 
 // externalEnd makes the source of a flow the external endpoint of its session.
-func (t *Table) externalEnd(i uint32, f *flow) {
-	s := t.sessions.at(i)
+func (t *Table) externalEnd(s *session, f *flow) {
 	f.src = endpoint{t.externals[s.external].address, s.externalPort}
 	if f.proto == icmp {
 		f.dst.port = s.externalPort
@@ -12,8 +11,7 @@ func (t *Table) externalEnd(i uint32, f *flow) {
 }
 
 // internalEnd makes the destination of a flow the internal endpoint of its session.
-func (t *Table) internalEnd(i uint32, f *flow) {
-	s := t.sessions.at(i)
+func (t *Table) internalEnd(s *session, f *flow) {
 	f.dst = endpoint{t.hosts.at(s.host).address, s.internalPort}
 	if f.proto == icmp {
 		f.src.port = s.internalPort
@@ -34,8 +32,9 @@ func (t *Table) outward(k *packet) frame.Reason {
 			return why
 		}
 	}
-	t.touch(i, k, r, inside)
-	t.externalEnd(i, &k.is)
+	s := t.sessions.at(i)
+	t.touch(i, s, k, r, inside)
+	t.externalEnd(s, &k.is)
 	if k.segment.flags&frame.TCPSyn != 0 && t.syns.waiting > 0 {
 		t.syns.settle(k.is.reply())
 	}

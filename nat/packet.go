@@ -39,9 +39,6 @@ type packet struct {
 	sender  address      // of an ICMP error
 	quoted  frame.Layers // by an ICMP error
 	segment segment      // of TCP
-
-	session uint32 // that was touched last; zero: none was
-	rules   *realm // of its inside
 }
 
 // lost says of a packet that cannot be translated that it is lost for a reason, or the
@@ -192,10 +189,11 @@ func (g *segment) read(h frame.TCP) bool {
 	return true
 }
 
-// controls reports whether the segment is one that begins or ends something.
-func (g *segment) controls() bool {
-	return g.flags&(frame.TCPSyn|frame.TCPFin|frame.TCPRst) != 0
-}
+// control are the flags of what begins or ends something.
+const control = frame.TCPSyn | frame.TCPFin | frame.TCPRst
+
+// plain reports whether the segment is one from the middle of a connection.
+func (g *segment) plain() bool { return g.flags&(control|frame.TCPAck) == frame.TCPAck }
 
 const (
 	optionEnd    = 0

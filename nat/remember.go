@@ -12,28 +12,28 @@ import (
 // touchDelay is how much later than the packet Touch may come.
 const touchDelay = 5 * time.Second
 
-// offer notes what the translation of a packet rests on. It returns false if that is about
-// this very packet: it is of none or of two sessions, or the state of one depends on it.
-func (t *Table) offer(k *packet) bool {
-	if k.session == 0 || k.inside == k.back {
-		return false
+// offer notes that the translation of a packet rests on a session. If it is about this very
+// packet (of two sessions, or one on which the state of its own depends) it says so.
+func (s *session) offer(i uint32, k *packet, r *realm) {
+	b := &k.buf.Basis
+	if k.inside == k.back {
+		return
 	}
-	s, b := t.sessions.at(k.session), k.buf
-	b.Basis.Session, b.Basis.Outside = k.session, k.back
-	b.Basis.Idle = time.Duration(k.rules.idle[s.state])*tick - touchDelay
-	if b.Basis.Idle <= 0 || b.Layers.Fragment != frame.FragmentNone || !s.state.settled() || k.segment.controls() {
-		return false
+	b.Session, b.Outside = i, k.back
+	b.Idle = time.Duration(r.idle[s.state])*tick - touchDelay
+	if b.Idle <= 0 || !s.state.settled() || k.segment.flags&control != 0 || k.buf.Layers.Fragment != frame.FragmentNone {
+		b.Once = true
+		return
 	}
 	s.mapping |= offered
-	return true
 }
 
-// settled reports whether packets that tell of no beginning and no end leave the state.
+// settled reports whether packets that begin and end nothing leave the state as it is.
 func (s State) settled() bool { return s == active || s == queried || s == established }
 
 // revoke ends the decisions that rest on a session.
-func (t *Table) revoke(i uint32) {
-	if s := t.sessions.at(i); s.offered() {
+func (t *Table) revoke(i uint32, s *session) {
+	if s.offered() {
 		s.mapping = s.mappingOf()
 		t.changed(i)
 	}
@@ -57,7 +57,7 @@ func (t *Table) Touch(now time.Duration, handle uint32, fromOutside bool, ago ti
 	case r == nil: // and about to end
 		return
 	case s.state == established:
-		t.hearWords(handle, half)
+		t.hearWords(handle, s, half)
 	case fromOutside && !r.inboundRefresh:
 		return
 	}
@@ -66,19 +66,15 @@ func (t *Table) Touch(now time.Duration, handle uint32, fromOutside bool, ago ti
 
 // catchUp brings the windows of a TCP session up to date with what passed by the table, if
 // a segment from a side, which comes by, calls for it.
-func (t *Table) catchUp(i uint32, from side, g *segment) {
-	s := t.sessions.at(i)
-	if !g.controls() && s.fits(from, g) {
-		return
-	}
-	t.hearWords(i, half)
+func (t *Table) catchUp(i uint32, s *session, from side, g *segment) {
+	t.hearWords(i, s, half)
 	if s.fits(from, g) {
 		return
 	}
 	// So much may have passed by that what is later looks earlier. If the segment does not fit
 	// there either, it is none of the connection.
 	was := s.windows
-	t.hearWords(i, half/8)
+	t.hearWords(i, s, half/8)
 	if !s.fits(from, g) {
 		s.windows = was
 	}
@@ -87,18 +83,11 @@ func (t *Table) catchUp(i uint32, from side, g *segment) {
 // hearWords takes in what the sides of a TCP session said last, but for what is old news by
 // less than old bytes. A window is the word of the side that has it: nobody gets a RST or
 // FIN believed by what he says himself.
-func (t *Table) hearWords(i, old uint32) {
-	s := t.sessions.at(i)
+func (t *Table) hearWords(i uint32, s *session, old uint32) {
 	for d := range s.windows {
-		if w, ok := t.word(i, side(d)); ok {
-			s.windows[d].advance(w, old)
+		if said, ok := t.seen(i, side(d) == outside); ok {
+			edge := said.Ack + uint32(said.Window)<<s.scale(side(d))
+			s.windows[d].advance(window{said.Ack, edge}, old)
 		}
 	}
-}
-
-// word returns the window that a side of a TCP session announced last in a segment that
-// passed by the table.
-func (t *Table) word(i uint32, of side) (w window, ok bool) {
-	said, ok := t.seen(i, of == outside)
-	return window{said.Ack, said.Ack + uint32(said.Window)<<t.sessions.at(i).scale(of)}, ok
 }

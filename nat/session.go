@@ -173,27 +173,25 @@ func (s *session) begin(p proto, from side, g *segment) {
 }
 
 // touch brings a session up to date with a packet, and starts its timer anew.
-func (t *Table) touch(i uint32, k *packet, r *realm, from side) {
-	s := t.sessions.at(i)
-	k.session, k.rules = i, r
-	was, first := s.state, s.deadline == 0
-	switch was {
-	case active, queried:
-		if from == outside && !r.inboundRefresh && !first {
-			return // RFC 4787 REQ-6
-		}
+func (t *Table) touch(i uint32, s *session, k *packet, r *realm, from side) {
+	was, g, refreshes := s.state, &k.segment, true
+	switch {
+	case was == active, was == queried:
+		refreshes = from == inside || r.inboundRefresh || s.deadline == 0 // RFC 4787 REQ-6
+	case s.offered() && g.plain() && s.acknowledge(from, g): // all that there is to follow
+	case s.offered():
+		t.catchUp(i, s, from, g)
+		fallthrough
 	default:
-		if s.offered() {
-			t.catchUp(i, from, &k.segment)
-		}
-		if !s.follow(from, &k.segment) {
-			return
-		}
-		if s.state != was {
-			t.revoke(i)
-		}
+		refreshes = s.follow(from, g)
 	}
-	s.deadline = ticksUp(k.now) + r.idle[s.state]
+	if refreshes {
+		s.deadline = ticksUp(k.now) + r.idle[s.state]
+	}
+	if s.state != was {
+		t.revoke(i, s)
+	}
+	s.offer(i, k, r)
 }
 
 // close ends a session, and its mapping if that has no other.

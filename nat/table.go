@@ -149,7 +149,7 @@ func (t *Table) pass(k *packet) (ours bool, why frame.Reason) {
 	} else {
 		ours, why = t.fragment(k)
 	}
-	if !ours || why != 0 || !t.offer(k) {
+	if k.buf.Basis.Session == 0 {
 		k.buf.Basis.Once = true
 	}
 	t.mu.Unlock()

@@ -115,10 +115,10 @@ func (s *session) fits(from side, g *segment) bool {
 	return s.windows[1-from].holds(g) && (g.flags&frame.TCPAck == 0 || s.windows[from].has(g.ack))
 }
 
-// acknowledge takes in what a side says of its window.
-func (s *session) acknowledge(from side, g *segment) {
+// acknowledge takes in what a side says of its window, unless the segment does not fit.
+func (s *session) acknowledge(from side, g *segment) (fits bool) {
 	if s.state == internalSYN || s.state == externalSYN || !s.fits(from, g) {
-		return
+		return false
 	}
 	size := g.window
 	if g.flags&frame.TCPSyn == 0 { // RFC 7323 2.2
@@ -132,6 +132,7 @@ func (s *session) acknowledge(from side, g *segment) {
 	case other, resetSeen: // RFC 7857 2: data after a RST shows that it was not taken
 		s.state = established
 	}
+	return true
 }
 
 // finish takes in a FIN, if it lies in the window.
