@@ -40,6 +40,7 @@ type Cache struct {
 
 	mu       sync.Mutex // a leaf: nothing is called under it
 	ports    map[frame.PortID]*port
+	counters map[frame.PortID]*Counters // also of ports that were removed
 	kinds    [cachePlaces][2]int // how many records of stations and of flows there are for places that hash there
 	free     []uint32            // records
 	unused   uint32              // the first record that never was
@@ -86,7 +87,7 @@ func New(c Config) (*Cache, error) {
 	}
 	return &Cache{
 		kernel: k, flows: flows, used: c.Used, clock: now, unused: 1,
-		ports: map[frame.PortID]*port{}, sessions: map[direction]heard{},
+		ports: map[frame.PortID]*port{}, counters: map[frame.PortID]*Counters{}, sessions: map[direction]heard{},
 	}, nil
 }
 

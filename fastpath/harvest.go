@@ -85,15 +85,15 @@ func (c *Cache) account(r *record) {
 	}
 	r.CountedFrames, r.CountedBytes, r.CountedSegments = frames, bytes, segments
 	c.stats.hits += n.RxFrames
-	if in := c.ports[frame.PortID(r.In)]; in != nil {
-		in.counters.RxFrames += n.RxFrames
-		in.counters.RxBytes += n.RxBytes
-		in.counters.RxSegments += n.RxSegments
+	if in := c.counters[frame.PortID(r.In)]; in != nil {
+		in.RxFrames += n.RxFrames
+		in.RxBytes += n.RxBytes
+		in.RxSegments += n.RxSegments
 	}
-	if out := c.ports[frame.PortID(r.To)]; out != nil {
-		out.counters.TxFrames += n.RxFrames
-		out.counters.TxBytes += n.RxBytes
-		out.counters.TxSegments += n.RxSegments
+	if out := c.counters[frame.PortID(r.To)]; out != nil {
+		out.TxFrames += n.RxFrames
+		out.TxBytes += n.RxBytes
+		out.TxSegments += n.RxSegments
 	}
 }
 
@@ -104,16 +104,24 @@ func (c *Cache) count() {
 	c.scan(func(_ uint32, r *record) { c.account(r) }, nothing)
 }
 
-// Counters returns what the kernel has carried for a port since it was set. It looks at
-// all that is remembered.
-func (c *Cache) Counters(id frame.PortID) Counters {
+// Counters returns what the kernel has carried for each port that was ever set, since it
+// was set first. It looks at all that is remembered.
+func (c *Cache) Counters() map[frame.PortID]Counters {
 	c.count()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p := c.ports[id]; p != nil {
-		return p.counters
+	all := make(map[frame.PortID]Counters, len(c.counters))
+	for id, n := range c.counters {
+		all[id] = *n
 	}
-	return Counters{}
+	return all
+}
+
+// Forget drops the counters of a port that is no more.
+func (c *Cache) Forget(id frame.PortID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.counters, id)
 }
 
 // makeRoom retires the records that were longest unused if there are too many.

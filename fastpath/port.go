@@ -45,10 +45,7 @@ type Counters struct {
 }
 
 // A port is a Port in use.
-type port struct {
-	Port
-	counters Counters
-}
+type port struct{ Port }
 
 // SetPort makes the cache serve a port, or changes where it is.
 func (c *Cache) SetPort(id frame.PortID, p Port) error {
@@ -62,6 +59,9 @@ func (c *Cache) SetPort(id frame.PortID, p Port) error {
 	known := c.ports[id]
 	if known == nil {
 		known = &port{}
+		if c.counters[id] == nil {
+			c.counters[id] = &Counters{}
+		}
 		c.ports[id] = known
 		b := &c.backlogs[id] // of a port that had the number before
 		atomic.StoreUint64(&b.Drained, atomic.LoadUint64(&b.Arrived))

@@ -304,7 +304,7 @@ func (d *Daemon) portLocked(name string) (frame.PortID, error) {
 func (d *Daemon) Counters(port string) ([]api.Counters, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	list := []api.Counters{}
+	list, carried := []api.Counters{}, d.flows.carried()
 	for _, m := range d.membersLocked() {
 		if port != "" && m.name != port {
 			continue
@@ -313,7 +313,7 @@ func (d *Daemon) Counters(port string) ([]api.Counters, error) {
 		maps.DeleteFunc(a.Kernel, func(_ string, n uint64) bool { return n == 0 })
 		if c, err := d.sw.Counters(m.id); err == nil {
 			fill(&a, c)
-			d.flows.addTo(&a, m.id)
+			addCarried(&a, carried[m.id])
 		}
 		list = append(list, a)
 	}

@@ -57,6 +57,9 @@ func (d *Daemon) rememberLocked() {
 		if s, ok := seats[id]; cache != nil && (!ok || !s.wanted) {
 			cache.RemovePort(id)
 			delete(f.ports, id)
+			if !ok {
+				cache.Forget(id) // the port is gone
+			}
 		}
 	}
 	var front tap.Front
@@ -201,13 +204,16 @@ func (d *Daemon) flowUsed(u fastpath.Use) {
 	}
 }
 
-// addTo adds to a port's counters what the cache carried.
-func (f *flows) addTo(a *api.Counters, id frame.PortID) {
-	cache := f.cache.Load()
-	if cache == nil {
-		return
+// carried returns what the cache carried, by port.
+func (f *flows) carried() map[frame.PortID]fastpath.Counters {
+	if c := f.cache.Load(); c != nil {
+		return c.Counters()
 	}
-	c := cache.Counters(id)
+	return nil
+}
+
+// addCarried adds to a port's counters what the cache carried for it.
+func addCarried(a *api.Counters, c fastpath.Counters) {
 	a.RxFrames, a.RxBytes, a.RxSegments = a.RxFrames+c.RxFrames, a.RxBytes+c.RxBytes, a.RxSegments+c.RxSegments
 	a.TxFrames, a.TxBytes, a.TxSegments = a.TxFrames+c.TxFrames, a.TxBytes+c.TxBytes, a.TxSegments+c.TxSegments
 }
