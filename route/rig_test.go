@@ -131,6 +131,7 @@ type rig struct {
 	sent  []sent       // by Inject, since last asked
 	cause frame.PortID // of what was last sent
 	asked []question   // by Resolve, since last asked
+	ended []uint32     // neighbors, by Changed, since last asked
 	full  bool         // Inject finds no room
 	nat   *masquerader // the Translator
 	bufs  []*frame.Buf
@@ -150,6 +151,7 @@ func newRig(t rapid.TB, change ...func(v *route.View)) *rig {
 			return true
 		},
 		Resolve: func(at frame.PortID, a netip.Addr) { r.asked = append(r.asked, question{at, a}) },
+		Changed: func(neighbor uint32) { r.ended = append(r.ended, neighbor) },
 	})
 	r.view = world()
 	for _, f := range change {
