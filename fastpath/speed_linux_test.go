@@ -1,7 +1,6 @@
 package fastpath
 
 import (
-	"encoding/binary"
 	"fmt"
 	"os"
 	"slices"
@@ -172,5 +171,3 @@ func threadTime() int64 {
 	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts)
 	return ts.Nano()
 }
-
-var _ = binary.BigEndian

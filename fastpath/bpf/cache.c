@@ -150,7 +150,7 @@ static __always_inline enum reason judge(struct __sk_buff *skb, const struct rec
 		return CONTROL;
 	if (r->flags & HOP && p->hops <= 1)
 		return HOPS;
-	return r->flags & REWRITE ? summed(skb, p, partial) : NONE;
+	return summed(skb, p, partial);
 }
 
 // hear notes what a segment of a session says, which the translator asks for when
@@ -199,7 +199,9 @@ static __always_inline int forward(struct __sk_buff *skb, __u32 place)
 	struct arrival a = {.place = place};
 	struct record *r;
 
-	if (!kinds || receive(skb, &a) < 0)
+	if (!kinds) // most frames of a host's NIC: not worth counting
+		return TC_ACT_UNSPEC;
+	if (receive(skb, &a) < 0)
 		return miss(UNKNOWN);
 	if (kinds & STATIONS) {
 		r = find(hash_stations(&a));

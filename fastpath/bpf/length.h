@@ -49,14 +49,11 @@ static __always_inline enum reason cut(const struct record *r, __u32 size, __u32
 // measure tells how many frames leave for one that only its stations are known of.
 static __always_inline enum reason measure(struct __sk_buff *skb, const struct record *r, __be16 type, __u32 *segments)
 {
-	__u32 have = skb->len, packet = have - ETH_HLEN, size;
+	__u32 have = skb->len, packet = have - ETH_HLEN, size = skb->gso_size;
 
 	*segments = 1;
-	if (have > LEAST_SEGMENT) {
-		size = skb->gso_size;
-		if (size)
-			return cut(r, size, packet, headers(skb, type), segments);
-	}
+	if (size) // also of a short frame: it may be many of one byte each
+		return cut(r, size, packet, headers(skb, type), segments);
 	return packet > r->mtu || have < r->least ? LENGTH : NONE;
 }
 

@@ -12,6 +12,7 @@ static __always_inline int enqueue(struct __sk_buff *skb, struct record *r, __u3
 {
 	__u32 in = r->in;
 	struct backlog *b = bpf_map_lookup_elem(&backlogs, &in);
+	__u64 ticket;
 	long lost;
 
 	if (!b)
@@ -20,7 +21,9 @@ static __always_inline int enqueue(struct __sk_buff *skb, struct record *r, __u3
 	skb->mark = r->flags & ASIDE ? MARK_ASIDE : MARK;
 	lost = bpf_clone_redirect(skb, r->queue, 0);
 	// Also of one that was lost: what is in front of it is in the queue.
-	r->ticket = __sync_fetch_and_add(&b->arrived, 1) + 1;
+	ticket = __sync_fetch_and_add(&b->arrived, 1) + 1;
+	if (r->ticket < ticket) // another processor may have one of the same flow
+		r->ticket = ticket;
 	r->state = lost ? HELD : QUEUED;
 	return TC_ACT_SHOT;
 }

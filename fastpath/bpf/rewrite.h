@@ -37,10 +37,22 @@ static __always_inline __u16 update(__u16 sum, __u16 change)
 	return ~add(~sum, change);
 }
 
-// The longest headers up to and with the checksum: those of TCP over IPv6.
+// The longest headers up to what is rewritten: those of TCP over IPv6.
 struct heads {
 	__u8 bytes[sizeof(struct ipv6hdr) + offsetof(struct tcphdr, check) + 2];
 } __attribute__((aligned(8)));
+
+// rewritten returns how much of a transport header may change, from its start.
+static __always_inline __u32 rewritten(__u8 protocol)
+{
+	switch (protocol) {
+	case IPPROTO_TCP:
+		return offsetof(struct tcphdr, check) + 2;
+	case IPPROTO_UDP:
+		return sizeof(struct udphdr);
+	}
+	return 6; // up to the identifier of an echo
+}
 
 // put_transport rewrites the transport header at h.
 static __always_inline void put_transport(void *h, const struct record *r, bool partial)
@@ -102,7 +114,7 @@ static __always_inline void put_ipv6(struct heads *heads, const struct record *r
 static __always_inline int rewrite(struct __sk_buff *skb, const struct record *r, const struct packet *p, bool partial, __u32 segments)
 {
 	struct heads heads;
-	__u32 length = (p->flow.version == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) + sum_at(p->flow.protocol) + 2;
+	__u32 length = (p->flow.version == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr)) + rewritten(p->flow.protocol);
 
 	if (p->end < skb->len && bpf_skb_change_tail(skb, p->end, 0) < 0)
 		return -1;
