@@ -4,9 +4,16 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"unsafe"
 
 	"weft/frame"
 )
+
+func TestSessionIsOneCacheLine(t *testing.T) {
+	if n := unsafe.Sizeof(session{}); n != 64 {
+		t.Errorf("%d bytes, want 64", n)
+	}
+}
 
 // wantBasis checks what the last frame's translation rests on, and returns the session.
 func (r *rig) wantBasis(fromOutside, once bool, idle time.Duration) uint32 {

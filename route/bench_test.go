@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -165,7 +166,11 @@ func TestRouteAllocatesNothing(t *testing.T) {
 // views come and go.
 func TestAllAtOnce(t *testing.T) {
 	nowhere := func(frame.PortID, *frame.Buf) bool { return true }
-	r := route.New(route.Config{Translator: identity{}, Inject: nowhere, Resolve: func(frame.PortID, netip.Addr) {}})
+	var changes atomic.Uint32
+	r := route.New(route.Config{
+		Translator: identity{}, Inject: nowhere, Resolve: func(frame.PortID, netip.Addr) {},
+		Changed: func(uint32) { changes.Add(1) },
+	})
 	if err := r.Set(world()); err != nil {
 		t.Fatal(err)
 	}
@@ -187,6 +192,7 @@ func TestAllAtOnce(t *testing.T) {
 					r.Proxy(portU).Process(now, bufs[n:n+1])
 					r.Listener(portA).Process(now, bufs[n:n+1])
 					r.Route(now, bufs[n:n+1])
+					r.Touch(now, bufs[n].Basis.Neighbor)
 				}
 			}
 		})
@@ -217,6 +223,9 @@ func TestAllAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Tick(time.Hour)
+	if changes.Load() == 0 {
+		t.Error("no neighbor changed")
+	}
 	for _, n := range r.Neighbors(time.Hour) {
 		t.Errorf("%v is left of no interface", n)
 	}

@@ -64,6 +64,9 @@ func FuzzRoute(f *testing.F) {
 		}
 		if b.Reason() == 0 && b.In != port {
 			checkRouted(t, b, was, r.mtu(b.In))
+			if !b.Basis.Once && b.Basis.Neighbor == 0 {
+				t.Errorf("forwarded to whoever, by a decision that may be remembered: %v", b)
+			}
 		}
 		for _, s := range r.injected() {
 			checkInjected(t, s, was)
