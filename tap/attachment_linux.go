@@ -207,7 +207,7 @@ func (a *attachment) Close() error {
 // removePrograms takes weft's programs off a device, and the clsact qdisc if weft
 // made it and nobody else uses it by now.
 func removePrograms(device netlink.Link, qdisc bool) error {
-	var errs []error
+	errs := []error{removeXDP(device)}
 	for _, h := range hooks() {
 		for _, s := range seats {
 			errs = append(errs, h.detach(device, ingress, s), h.detach(device, egress, s))

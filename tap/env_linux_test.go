@@ -327,6 +327,9 @@ func state(t testing.TB) string {
 	must(t, err)
 	for _, l := range links {
 		fmt.Fprintf(&s, "link %s alias %q promisc %d\n", l.Attrs().Name, l.Attrs().Alias, l.Attrs().Promisc)
+		if id, ours := xdpOf(l); id != 0 {
+			fmt.Fprintf(&s, "  XDP program, ours %t\n", ours)
+		}
 		qdiscs, err := netlink.QdiscList(l)
 		must(t, err)
 		for _, q := range qdiscs {

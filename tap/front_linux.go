@@ -234,6 +234,12 @@ func (d *Device) Peerable() bool {
 	if err != nil || l.Type() != "veth" || l.Attrs().NetNsID < 0 {
 		return false
 	}
+	return unshaped(l)
+}
+
+// unshaped reports whether nobody has put shaping or programs before what leaves by the
+// device. A qdisc that the kernel chose by itself has no handle.
+func unshaped(l netlink.Link) bool {
 	for _, h := range hooks() {
 		if alone, err := h.alone(l, egress); err != nil || !alone {
 			return false
@@ -241,7 +247,7 @@ func (d *Device) Peerable() bool {
 	}
 	qdiscs, err := dump(func() ([]netlink.Qdisc, error) { return netlink.QdiscList(l) })
 	for _, q := range qdiscs {
-		if q.Attrs().Parent == netlink.HANDLE_ROOT && q.Type() != "noqueue" {
+		if q.Attrs().Parent == netlink.HANDLE_ROOT && q.Attrs().Handle != 0 && q.Type() != "noqueue" {
 			return false
 		}
 	}

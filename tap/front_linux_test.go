@@ -24,16 +24,21 @@ type counting struct {
 
 func newCounting(t testing.TB, name string, verdict int32) counting {
 	t.Helper()
+	return countInto(t, newCount(t), ebpf.SchedCLS, name, verdict)
+}
+
+func newCount(t testing.TB) *ebpf.Map {
+	t.Helper()
 	seen, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
 	must(t, err)
 	t.Cleanup(func() { seen.Close() })
-	return countInto(t, seen, name, verdict)
+	return seen
 }
 
-func countInto(t testing.TB, seen *ebpf.Map, name string, verdict int32) counting {
+func countInto(t testing.TB, seen *ebpf.Map, typ ebpf.ProgramType, name string, verdict int32) counting {
 	t.Helper()
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: name, Type: ebpf.SchedCLS, License: "Dual MIT/GPL",
+		Name: name, Type: typ, License: "Dual MIT/GPL",
 		Instructions: asm.Instructions{
 			asm.StoreImm(asm.RFP, -4, 0, asm.Word),
 			asm.Mov.Reg(asm.R2, asm.RFP),
@@ -121,40 +126,43 @@ func TestFrontSeesFramesFirst(t *testing.T) {
 func TestFrontReplacedUnderTraffic(t *testing.T) {
 	eachHook(t, func(t *testing.T) {
 		c := newCrossing(t)
-		a := newCounting(t, "weftfp_in", tcPass)
-		b := countInto(t, a.seen, "weftfp_in", tcPass)
-		must(t, c.SetFront(Front{Ingress: a.Program}))
-		const changes = 200
-		changed := make(chan error, 1)
-		here, err := openPlace("")
-		must(t, err)
-		defer here.close()
-		go func() {
-			changed <- here.do(func() error {
-				for range changes / 2 {
-					for _, p := range []counting{b, a} {
-						if err := c.SetFront(Front{Ingress: p.Program}); err != nil {
-							return err
-						}
-					}
-				}
-				return nil
-			})
-		}()
-		sent, came := 0, 0
-		for done := false; !done; sent++ {
-			came += c.cross(t)
-			select {
-			case err := <-changed:
-				must(t, err)
-				done = true
-			default:
-			}
-		}
-		if seen := int(a.count(t)); seen != sent || came != sent {
-			t.Errorf("%d frames sent during %d changes, fronts saw %d, the switch %d", sent, changes, seen, came)
-		}
+		c.checkReplacing(t, ebpf.SchedCLS, tcPass, func(p *ebpf.Program) error { return c.SetFront(Front{Ingress: p}) })
 	})
+}
+
+func (c crossing) checkReplacing(t *testing.T, typ ebpf.ProgramType, verdict int32, set func(*ebpf.Program) error) {
+	t.Helper()
+	a := countInto(t, newCount(t), typ, "weftfp_in", verdict)
+	b := countInto(t, a.seen, typ, "weftfp_in", verdict)
+	must(t, set(a.Program))
+	const changes = 200
+	changed := make(chan error, 1)
+	here, err := openPlace("")
+	must(t, err)
+	defer here.close()
+	go func() {
+		changed <- here.do(func() error {
+			for range changes / 2 {
+				if err := inOrder(func() error { return set(b.Program) }, func() error { return set(a.Program) }); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}()
+	sent, came := 0, 0
+	for done := false; !done; sent++ {
+		came += c.cross(t)
+		select {
+		case err := <-changed:
+			must(t, err)
+			done = true
+		default:
+		}
+	}
+	if seen := int(a.count(t)); seen != sent || came != sent {
+		t.Errorf("%d frames sent during %d changes, the programs saw %d, the switch %d", sent, changes, seen, came)
+	}
 }
 
 // What an earlier process left goes on until it is replaced, whichever hook it used.

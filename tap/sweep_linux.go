@@ -96,7 +96,7 @@ func (s *sweep) programs(all []netlink.Link) {
 	for _, l := range all {
 		m := parseMark(l.Attrs().Alias)
 		name := l.Attrs().Name
-		if m.isCompanion() || m.role == roleHost || m.role == roleGateway || s.keep(name, Attached) || !s.qdisc[name] && len(programsOf(l, withClsact, seats...)) == 0 {
+		if m.isCompanion() || m.role == roleHost || m.role == roleGateway || s.keep(name, Attached) || !s.qdisc[name] && !programmed(l, withClsact) {
 			continue
 		}
 		s.did(removePrograms(l, s.qdisc[name]), "programs of %s", name)
@@ -161,6 +161,12 @@ func clsactDevices() (map[int]bool, error) {
 		}
 	}
 	return found, nil
+}
+
+// programmed reports whether a program of weft is on the device.
+func programmed(l netlink.Link, withClsact map[int]bool) bool {
+	_, xdp := xdpOf(l)
+	return xdp || len(programsOf(l, withClsact, seats...)) > 0
 }
 
 // programsOf returns the ids of weft's programs on the device that have one of the seats.
