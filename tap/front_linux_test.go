@@ -135,33 +135,39 @@ func (c crossing) checkReplacing(t *testing.T, typ ebpf.ProgramType, verdict int
 	a := countInto(t, newCount(t), typ, "weftfp_in", verdict)
 	b := countInto(t, a.seen, typ, "weftfp_in", verdict)
 	must(t, set(a.Program))
-	const changes = 200
-	changed := make(chan error, 1)
+	sent, came := c.crossWhile(t, set, b.Program, a.Program)
+	if seen := int(a.count(t)); seen != sent || came != sent {
+		t.Errorf("%d frames sent, the programs saw %d, the switch %d", sent, seen, came)
+	}
+}
+
+// crossWhile sends frames while the programs take turns, and returns how many it sent and
+// how many came to the switch.
+func (c crossing) crossWhile(t *testing.T, set func(*ebpf.Program) error, programs ...*ebpf.Program) (sent, came int) {
+	t.Helper()
 	here, err := openPlace("")
 	must(t, err)
 	defer here.close()
+	changed := make(chan error, 1)
 	go func() {
 		changed <- here.do(func() error {
-			for range changes / 2 {
-				if err := inOrder(func() error { return set(b.Program) }, func() error { return set(a.Program) }); err != nil {
+			for i := range 200 {
+				if err := set(programs[i%len(programs)]); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 	}()
-	sent, came := 0, 0
-	for done := false; !done; sent++ {
+	for {
 		came += c.cross(t)
+		sent++
 		select {
 		case err := <-changed:
 			must(t, err)
-			done = true
+			return sent, came
 		default:
 		}
-	}
-	if seen := int(a.count(t)); seen != sent || came != sent {
-		t.Errorf("%d frames sent during %d changes, the programs saw %d, the switch %d", sent, changes, seen, came)
 	}
 }
 

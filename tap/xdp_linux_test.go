@@ -60,6 +60,9 @@ func TestXDPReplacedUnderTraffic(t *testing.T) {
 	isolate(t)
 	c := newCrossing(t)
 	c.checkReplacing(t, ebpf.XDP, xdpPass, c.SetXDP)
+	if sent, came := c.crossWhile(t, c.SetXDP, nil, newXDP(t, "weftfp_xdp", xdpPass).Program); came != sent {
+		t.Errorf("%d frames sent while the program came and went, %d came", sent, came)
+	}
 }
 
 func TestXDPOfEarlierProcess(t *testing.T) {
