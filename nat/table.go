@@ -50,8 +50,8 @@ type Config struct {
 	Changed func(session uint32)
 	// Seen returns what the last segment from inside or outside said, of those that were
 	// translated by remembered decisions which rest on a session; ok is false if there were
-	// none. It may forget what Touch has told of. It is called with the table's lock held.
-	// Nil: nobody knows.
+	// none. What Touch has told of it should forget once the decision holds no more: the
+	// table sees what comes later. It is called with the table's lock held. Nil: nobody knows.
 	Seen func(session uint32, outside bool) (said frame.TCPSeen, ok bool)
 }
 
