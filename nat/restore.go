@@ -60,8 +60,9 @@ func widest(own, other frame.TCPSeen) window {
 	return window{from, from + ahead}
 }
 
-// Restore makes a session as it was saved. It returns false if that no longer fits: what
-// it needs is not configured any more, or is somebody else's by now.
+// Restore makes a session as it was saved; a connection that is there already, and the same,
+// learns where its windows are. It returns false if that no longer fits: what it needs is
+// not configured any more, or is somebody else's by now.
 func (t *Table) Restore(now time.Duration, d Saved) bool {
 	p, ok := protoOf(d.Protocol)
 	if !ok || d.State == 0 || d.State >= states || d.State.proto() != p || !d.Inside.IsValid() || !d.External.IsValid() || !d.Remote.IsValid() {
@@ -79,8 +80,16 @@ func (t *Table) Restore(now time.Duration, d Saved) bool {
 	if r == nil || i == 0 || !t.externals[i].configured || t.mayOpen(d.Port, r.quota, false) != 0 {
 		return false
 	}
-	if t.sessionOutward(d.Realm, t.externals[i].pool, &flow{p, internal, remote}) != 0 {
-		return false
+	windows := [2]window{{d.Windows[0], d.Windows[1]}, {d.Windows[2], d.Windows[3]}}
+	if there := t.sessionOutward(d.Realm, t.externals[i].pool, &flow{p, internal, remote}); there != 0 {
+		s := t.sessions.at(there)
+		if s.external != i || s.externalPort != port || s.state != established || d.State != established {
+			return false
+		}
+		if windows != ([2]window{}) { // a cache may have heard nothing
+			s.windows = windows
+		}
+		return true
 	}
 	m := t.mappingAgain(d.Realm, p, internal, i, port)
 	if m == 0 {
@@ -88,7 +97,7 @@ func (t *Table) Restore(now time.Duration, d Saved) bool {
 	}
 	s := t.sessions.at(t.open(m, remote, &packet{buf: &frame.Buf{In: d.Port}}, inside))
 	s.state, s.scales = d.State, d.Scales
-	s.windows = [2]window{{d.Windows[0], d.Windows[1]}, {d.Windows[2], d.Windows[3]}}
+	s.windows = windows
 	// What was over already, and not yet swept, ends with the next sweep; nothing lives
 	// longer than it would with a packet now.
 	s.deadline = ticksUp(now) + min(ticksUp(max(d.Expires, 0)), r.idle[s.state])

@@ -213,17 +213,30 @@ func TestHeldConnectionGoesOn(t *testing.T) {
 func TestHeldBringsSavedUpToDate(t *testing.T) {
 	forConversations(t, func(t *testing.T, c *conversation) {
 		c.establish()
-		s := settings()
+		began := *c
 		c.r.tab.Save(c.r.now, func(d Saved) bool {
-			const passed = 3 << 30
-			c.in, c.out, c.r = c.in+passed, c.out+passed, newRig(t, s)
-			if !c.r.tab.Restore(0, d.Held(frame.TCPSeen{Next: c.in, Ack: c.out, Window: 9}, frame.TCPSeen{Next: c.out, Ack: c.in, Window: 9})) {
-				t.Fatal("not restored")
+			for _, again := range []bool{false, true} { // or it is restored as it was saved first
+				*c = began
+				const passed = 3 << 30
+				c.in, c.out, c.r = c.in+passed, c.out+passed, newRig(t, settings())
+				if again && !c.r.tab.Restore(0, d) {
+					t.Fatal("not restored")
+				}
+				if !c.r.tab.Restore(0, d.Held(frame.TCPSeen{Next: c.in, Ack: c.out, Window: 9}, frame.TCPSeen{Next: c.out, Ack: c.in, Window: 9})) {
+					t.Fatal("does not learn what was said since")
+				}
+				if !c.r.tab.Restore(0, heldSession(c.f, frame.ProtocolTCP).Held(frame.TCPSeen{}, frame.TCPSeen{})) {
+					t.Fatal("refuses what it has")
+				}
+				c.answer(seg{flags: rst, seq: c.out - 10}).want("established")
+				c.rstOutside().want("reset")
+				if c.r.tab.Restore(0, d) {
+					t.Error("restored what is reset")
+				}
+				checkBooks(t, c.r.tab)
 			}
 			return true
 		})
-		c.answer(seg{flags: rst, seq: c.out - 10}).want("established")
-		c.rstOutside().want("reset")
 	})
 }
 
