@@ -41,9 +41,9 @@ type Cache struct {
 	mu       sync.Mutex // a leaf: nothing is called under it
 	ports    map[frame.PortID]*port
 	counters map[frame.PortID]*Counters // also of ports that were removed
-	kinds    [cachePlaces][2]int // how many records of stations and of flows there are for places that hash there
-	free     []uint32            // records
-	unused   uint32              // the first record that never was
+	kinds    [cachePlaces][2]int        // how many records of stations and of flows there are for places that hash there
+	free     []uint32                   // records
+	unused   uint32                     // the first record that never was
 	retired  []retirement
 	sessions map[direction]heard
 	stats    counts

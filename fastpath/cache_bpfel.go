@@ -91,7 +91,8 @@ type cacheRecord struct {
 	Window          uint16
 	Heard           uint16
 	Group           uint32
-	Zero            uint64
+	Lost            uint32
+	Tried           uint32
 	Was             cacheFlow
 	IsStations      [3]uint32
 	IsPorts         [2]uint16
@@ -101,7 +102,8 @@ type cacheRecord struct {
 	IsDestination   cacheAddress
 	CountedFrames   uint64
 	CountedBytes    uint64
-	CountedSegments uint64
+	CountedSegments uint32
+	CountedLost     uint32
 	Made            uint32
 	Stale           uint32
 }

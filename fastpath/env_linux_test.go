@@ -4,7 +4,9 @@ import (
 	"errors"
 	"os"
 	"runtime"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -14,6 +16,9 @@ import (
 
 	"weft/frame"
 )
+
+// patience bounds every wait of these tests for something that must come.
+const patience = 10 * time.Second
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -72,9 +77,13 @@ type device struct {
 	fd    int
 	name  string
 	index int
+	room  [1 << 17]byte
 }
 
-const virtioLen = 12
+const (
+	virtioLen = 12
+	queueLen  = 1000 // frames
+)
 
 // newTAP makes a TAP, up, that takes all offloads.
 func newTAP(t testing.TB, name string) *device {
@@ -92,8 +101,11 @@ func newTAP(t testing.TB, name string) *device {
 	_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/disable_ipv6", []byte("1"), 0)
 	l, err := netlink.LinkByName(name)
 	must(t, err)
-	must(t, netlink.LinkSetTxQLen(l, 10000))
-	return &device{fd, name, setUp(t, name).Attrs().Index}
+	must(t, netlink.LinkSetTxQLen(l, queueLen))
+	must(t, netlink.QdiscReplace(&netlink.GenericQdisc{
+		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: l.Attrs().Index, Parent: netlink.HANDLE_ROOT}, QdiscType: "noqueue",
+	}))
+	return &device{fd: fd, name: name, index: setUp(t, name).Attrs().Index}
 }
 
 // write sends a frame with its offload.
@@ -110,14 +122,14 @@ func (d *device) write(t testing.TB, p []byte, o frame.Offload) {
 func (d *device) read(t testing.TB) ([]byte, frame.Offload) {
 	t.Helper()
 	var o frame.Offload
-	p := make([]byte, 1<<17)
+	p := d.room[:]
 	n, err := unix.Read(d.fd, p)
 	if errors.Is(err, unix.EAGAIN) {
 		return nil, o
 	}
 	must(t, err)
 	o.Decode(p)
-	return p[virtioLen:n], o
+	return slices.Clone(p[virtioLen:n]), o
 }
 
 // silent fails if something has arrived.

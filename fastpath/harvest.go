@@ -37,7 +37,15 @@ func nothing() {}
 // what was in use since the last harvest, and makes room. It is to be called every second.
 func (c *Cache) Harvest() {
 	c.harvesting.Lock()
-	defer c.harvesting.Unlock()
+	c.reap()
+	c.makeRoom()
+	c.harvesting.Unlock()
+	c.forget()
+	c.settle()
+}
+
+// reap retires what is used no more, and tells of what is.
+func (c *Cache) reap() {
 	since, now := c.harvested, c.clock.now()
 	c.harvested = now
 	var uses []Use
@@ -57,9 +65,6 @@ func (c *Cache) Harvest() {
 		}
 		uses = uses[:0]
 	})
-	c.makeRoom()
-	c.forget()
-	c.settle()
 }
 
 // use returns the record's last use.
@@ -78,17 +83,22 @@ func (c *Cache) basis(r *record) frame.Basis {
 
 // account adds what came by since it was last called to the counters of the ports.
 func (c *Cache) account(r *record) {
-	frames, bytes, segments := atomic.LoadUint64(&r.Frames), atomic.LoadUint64(&r.Bytes), atomic.LoadUint64(&r.Segments)
-	n := Counters{RxFrames: frames - r.CountedFrames, RxBytes: bytes - r.CountedBytes, RxSegments: frames - r.CountedFrames + segments - r.CountedSegments}
+	frames, bytes := atomic.LoadUint64(&r.Frames), atomic.LoadUint64(&r.Bytes)
+	segments, lost := uint32(atomic.LoadUint64(&r.Segments)), atomic.LoadUint32(&r.Lost)
+	n := Counters{
+		RxFrames: frames - r.CountedFrames, RxBytes: bytes - r.CountedBytes,
+		RxSegments: frames - r.CountedFrames + uint64(segments-r.CountedSegments), Lost: uint64(lost - r.CountedLost),
+	}
 	if n == (Counters{}) {
 		return
 	}
-	r.CountedFrames, r.CountedBytes, r.CountedSegments = frames, bytes, segments
+	r.CountedFrames, r.CountedBytes, r.CountedSegments, r.CountedLost = frames, bytes, segments, lost
 	c.stats.hits += n.RxFrames
 	if in := c.counters[frame.PortID(r.In)]; in != nil {
 		in.RxFrames += n.RxFrames
 		in.RxBytes += n.RxBytes
 		in.RxSegments += n.RxSegments
+		in.Lost += n.Lost
 	}
 	if out := c.counters[frame.PortID(r.To)]; out != nil {
 		out.TxFrames += n.RxFrames
@@ -158,5 +168,4 @@ func (c *Cache) Flush() {
 	c.harvesting.Lock()
 	defer c.harvesting.Unlock()
 	c.scan(func(i uint32, _ *record) { c.retire(i) }, nothing)
-	c.settle()
 }

@@ -42,6 +42,7 @@ func (p *Port) atIngress() bool { return p.Side == Device || p.Side == Wire }
 type Counters struct {
 	RxFrames, RxBytes, RxSegments uint64 // segments: what superframes stand for
 	TxFrames, TxBytes, TxSegments uint64
+	Lost                          uint64 // frames of the port that found the switch's queue full
 }
 
 // A port is a Port in use.
@@ -76,8 +77,8 @@ func (c *Cache) SetPort(id frame.PortID, p Port) error {
 	return nil
 }
 
-// RemovePort makes the cache forget a port. When it returns no frame is on a way that the
-// port was on.
+// RemovePort makes the cache forget a port. What comes after it returns takes no way that
+// the port was on.
 func (c *Cache) RemovePort(id frame.PortID) {
 	c.served[id/64].And(^uint64(1 << (id % 64)))
 	c.harvesting.Lock()
@@ -90,7 +91,6 @@ func (c *Cache) RemovePort(id frame.PortID) {
 			c.retire(i)
 		}
 	}, nothing)
-	c.settle()
 }
 
 // Serves implements vswitch.Memory.

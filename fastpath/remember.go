@@ -55,7 +55,8 @@ func (r *record) decision() record {
 	d := *r
 	d.Stamp, d.Ticket, d.Frames, d.Bytes, d.Segments = 0, 0, 0, 0, 0
 	d.State, d.Used, d.Next, d.Ack, d.Window, d.Heard = 0, 0, 0, 0, 0, 0
-	d.CountedFrames, d.CountedBytes, d.CountedSegments, d.Made, d.Stale = 0, 0, 0, 0, 0
+	d.CountedFrames, d.CountedBytes, d.CountedSegments, d.CountedLost = 0, 0, 0, 0
+	d.Lost, d.Tried, d.Made, d.Stale = 0, 0, 0, 0
 	return d
 }
 

@@ -169,7 +169,7 @@ type retirement struct {
 }
 
 // settle frees the records that were retired before. Their last frames are counted
-// now, when there will be no more. The caller holds harvesting.
+// now, when there will be no more.
 func (c *Cache) settle() {
 	c.mu.Lock()
 	left := c.retired

@@ -80,7 +80,7 @@ static __always_inline enum reason usable(const struct record *r, __u32 now)
 
 // pass tells whether the frame may go directly, and what becomes of it if not: the
 // verdict, TC_ACT_OK for yes.
-static __always_inline int pass(struct __sk_buff *skb, struct record *r)
+static __always_inline int pass(struct __sk_buff *skb, struct record *r, __u32 now)
 {
 	if (r->state == DIRECT)
 		return TC_ACT_OK;
@@ -88,10 +88,12 @@ static __always_inline int pass(struct __sk_buff *skb, struct record *r)
 		r->state = DIRECT;
 		return TC_ACT_OK;
 	}
-	if (r->state == HELD) {
+	if (r->state == HELD && r->tried == now) {
 		count(OVERRUN);
+		__sync_fetch_and_add(&r->lost, 1);
 		return TC_ACT_SHOT;
 	}
+	r->tried = now; // to wake the switch, which held frames do not
 	return enqueue(skb, r, OPENING);
 }
 
@@ -131,7 +133,7 @@ static __always_inline int by_stations(struct __sk_buff *skb, struct record *r, 
 	why = measure(skb, r, type, &segments);
 	if (why)
 		return except(skb, r, why, false);
-	verdict = pass(skb, r);
+	verdict = pass(skb, r, now);
 	if (verdict)
 		return verdict;
 	tally(r, now, skb->len, segments);
@@ -180,11 +182,12 @@ static __noinline int by_flow(struct __sk_buff *skb, struct record *r, const str
 		why = measure_packet(skb, r, p, &segments);
 	if (why)
 		return except(skb, r, why, (p->control & (TCP_SYN | TCP_ACK)) == TCP_SYN);
-	verdict = pass(skb, r);
+	verdict = pass(skb, r, now);
 	if (verdict)
 		return verdict;
 	if (r->flags & REWRITE && rewrite(skb, r, p, partial, segments) < 0) {
 		count(REWRITING);
+		__sync_fetch_and_add(&r->lost, 1);
 		return TC_ACT_SHOT;
 	}
 	if (r->flags & SESSION && p->flow.protocol == IPPROTO_TCP)

@@ -20,11 +20,14 @@ static __always_inline int enqueue(struct __sk_buff *skb, struct record *r, __u3
 	count(reason);
 	skb->mark = r->flags & ASIDE ? MARK_ASIDE : MARK;
 	lost = bpf_clone_redirect(skb, r->queue, 0);
-	// Also of one that was lost: what is in front of it is in the queue.
+	// Also of one that was lost: those that came before the record was made have none, and
+	// may be what fills the queue.
 	ticket = __sync_fetch_and_add(&b->arrived, 1) + 1;
 	if (r->ticket < ticket) // another processor may have one of the same flow
 		r->ticket = ticket;
 	r->state = lost ? HELD : QUEUED;
+	if (lost)
+		__sync_fetch_and_add(&r->lost, 1);
 	return TC_ACT_SHOT;
 }
 

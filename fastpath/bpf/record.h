@@ -67,7 +67,8 @@ struct record {
 	__u16 window;
 	__u16 heard;              // there was one
 	__u32 group;              // of identifications
-	__u64 zero;
+	__u32 lost;               // frames that had no room in the queue, or were held
+	__u32 tried;              // when one was last put there while frames were held, in ticks
 
 	// Of flows.
 	struct flow was;
@@ -76,7 +77,8 @@ struct record {
 	__u32 session, neighbor;  // for the process, as is what follows the addresses
 
 	struct address is_source, is_destination;
-	__u64 counted_frames, counted_bytes, counted_segments;
+	__u64 counted_frames, counted_bytes;
+	__u32 counted_segments, counted_lost;
 	__u32 made;               // in ticks
 	__u32 stale;              // so it was found last time
 };
