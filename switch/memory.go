@@ -132,6 +132,7 @@ func (w *worker) serve(q *queue) {
 			return
 		}
 	}
+	w.unsettled = append(w.unsettled, q.place) // the last round may have emptied it, and nothing tells of that
 }
 
 // backlog is more frames than a device's queue holds.

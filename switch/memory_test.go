@@ -222,6 +222,20 @@ func TestMemoryHearsThatAQueueDrained(t *testing.T) {
 	if n.drained != 3 {
 		t.Errorf("an empty queue: %d drained, want 3", n.drained)
 	}
+	// One that its last round emptied is read again, though nothing tells of it.
+	n.drained, n.waits, n.arrived = 0, true, rounds*batch
+	for range rounds * batch {
+		a.in = append(a.in, deviceFrame{bytes: ether(mac(2), mac(1))})
+	}
+	first := r.w.snap.polls[0][0]
+	r.w.serve(first)
+	if len(a.in) != 0 || !slices.Equal(r.w.unsettled, []int{first.place}) {
+		t.Errorf("%d frames left, to be read again: %v", len(a.in), r.w.unsettled)
+	}
+	r.w.serveAll(r.w.unsettled)
+	if n.drained != rounds*batch {
+		t.Errorf("a queue read empty by its last round: %d drained, want %d", n.drained, rounds*batch)
+	}
 	// A queue that is never empty has drained when as much was read as it holds.
 	n.drained, n.waits = 0, true
 	full := make([]deviceFrame, 2*backlog+10*batch)

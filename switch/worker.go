@@ -43,6 +43,9 @@ type worker struct {
 	touched []*port // ports whose list is not empty
 	egress  egress
 
+	unsettled []int // places of queues to be read again, whether they poll readable or not
+	settling  []int // those of the turn before
+
 	restless bool // the last sleep was short: to spin first is worth it
 }
 
@@ -82,14 +85,21 @@ func (w *worker) run() {
 		w.follow()
 		ready := w.wait()
 		w.serveInjected()
-		for _, place := range ready {
-			w.follow()
-			if q := w.snap.polls[w.index][place]; q != nil {
-				w.serve(q)
-			}
-		}
+		w.serveAll(ready)
+		w.settling, w.unsettled = w.unsettled, w.settling[:0]
+		w.serveAll(w.settling)
 	}
 	w.serveInjected() // the last words of who ends the switch
+}
+
+// serveAll carries what the queues at the places have.
+func (w *worker) serveAll(places []int) {
+	for _, place := range places {
+		w.follow()
+		if q := w.snap.polls[w.index][place]; q != nil {
+			w.serve(q)
+		}
+	}
 }
 
 // follow goes over to the latest snapshot and says so to who waits for it. It is
@@ -133,7 +143,7 @@ func (w *worker) adopt(next *snapshot) {
 // wait returns the places of the queues that have something to return; of none if
 // it was woken.
 func (w *worker) wait() []int {
-	if ready, event := w.poller.poll(0); event {
+	if ready, event := w.poller.poll(0); event || len(w.unsettled) > 0 {
 		return ready
 	}
 	if w.restless {
