@@ -29,6 +29,7 @@ type Basis struct {
 	Routed   bool          // a router had the frame; the switch says so
 	Session  uint32        // handle of the session that translated the frame; 0: none did
 	Outside  bool          // the frame came to the session from outside
+	Forward  bool          // the session is a port forward's, and wins over sockets of the host's
 	Neighbor uint32        // handle of the next hop; 0: none
 	Idle     time.Duration // how long after the flow's last frame the decision may be used at most; 0: while its stations are known
 }

@@ -188,6 +188,7 @@ func (m *model) checkBasis(rt *rapid.T, x *slowSession, from side) {
 		settled := x.state == active || x.state == queried
 		x.offered = x.offered || settled
 		want = frame.Basis{Once: !settled, Session: x.handle, Outside: from == outside, Idle: m.slow.idle(x.state) - 5*time.Second}
+		want.Forward = want.Outside && x.state.proto() != icmp && m.slow.forward[x.external].IsValid()
 	}
 	if got != want || x != nil && x.handle == 0 {
 		rt.Fatalf("it rests on %+v, want %+v", got, want)

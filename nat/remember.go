@@ -14,12 +14,13 @@ const touchDelay = 5 * time.Second
 
 // offer notes that the translation of a packet rests on a session. If it is about this very
 // packet (of two sessions, or one on which the state of its own depends) it says so.
-func (s *session) offer(i uint32, k *packet, r *realm) {
+func (t *Table) offer(i uint32, s *session, k *packet, r *realm) {
 	b := &k.buf.Basis
 	if k.inside == k.back {
 		return
 	}
 	b.Session, b.Outside = i, k.back
+	b.Forward = k.back && t.mappings.at(s.mappingOf()).flags&forwarding != 0
 	b.Idle = time.Duration(r.idle[s.state])*tick - touchDelay
 	if b.Idle <= 0 || !s.state.settled() || k.segment.flags&control != 0 || k.buf.Layers.Fragment != frame.FragmentNone {
 		b.Once = true

@@ -191,7 +191,7 @@ func (t *Table) touch(i uint32, s *session, k *packet, r *realm, from side) {
 	if s.state != was {
 		t.revoke(i, s)
 	}
-	s.offer(i, k, r)
+	t.offer(i, s, k, r)
 }
 
 // close ends a session, and its mapping if that has no other.
