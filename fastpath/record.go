@@ -70,7 +70,9 @@ func (r *record) decideFlow(d *frame.Decision, in *Port) {
 }
 
 // asksSockets reports whether the host's own sockets win over the decision.
-func asksSockets(d *frame.Decision, in *Port) bool { return in.Shared && d.Session != 0 && d.Outside && !d.Forward }
+func asksSockets(d *frame.Decision, in *Port) bool {
+	return in.Shared && d.Session != 0 && d.Outside && !d.Forward
+}
 
 // change fills in the changes of checksums.
 func (r *record) change(was, is *frame.Flow) {
