@@ -200,7 +200,7 @@ func (d *Daemon) flowUsed(u fastpath.Use) {
 		d.layer3.table.Touch(now, u.Basis.Session, u.Basis.Outside, u.At)
 	}
 	if u.Basis.Neighbor != 0 {
-		d.layer3.router.Touch(now, u.Basis.Neighbor)
+		d.layer3.router.Touch(max(0, now-u.At), u.Basis.Neighbor)
 	}
 }
 
@@ -216,4 +216,10 @@ func (f *flows) carried() map[frame.PortID]fastpath.Counters {
 func addCarried(a *api.Counters, c fastpath.Counters) {
 	a.RxFrames, a.RxBytes, a.RxSegments = a.RxFrames+c.RxFrames, a.RxBytes+c.RxBytes, a.RxSegments+c.RxSegments
 	a.TxFrames, a.TxBytes, a.TxSegments = a.TxFrames+c.TxFrames, a.TxBytes+c.TxBytes, a.TxSegments+c.TxSegments
+	if c.Lost > 0 {
+		if a.Drops == nil {
+			a.Drops = map[string]uint64{}
+		}
+		a.Drops[frame.DropQueueFull.String()] += c.Lost
+	}
 }
