@@ -77,6 +77,23 @@ func onesSum(b []byte) uint16 {
 	return uint16(sum)
 }
 
+// answerFlow turns a frame of the sender's into one back. Its checksum stays: the same
+// words are summed.
+func answerFlow(f []byte) {
+	swap(f[0:6], f[6:12])
+	ip := f[etherLen:]
+	swap(ip[12:16], ip[16:20])
+	udp := ip[ipLen:]
+	swap(udp[0:2], udp[2:4])
+	copy(f[markOff:], ofReceiver[:])
+}
+
+func swap(a, b []byte) {
+	for i := range a {
+		a[i], b[i] = b[i], a[i]
+	}
+}
+
 // isFlow reports whether f is a frame of a flow with the mark.
 func isFlow(f []byte, m mark) bool {
 	return len(f) == frameLen && mark(f[markOff:]) == m && binary.BigEndian.Uint16(f[12:]) == 0x0800

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 	"testing"
@@ -43,5 +44,21 @@ func TestARPFindsTheOther(t *testing.T) {
 	}
 	if saysARP(f, asker) {
 		t.Error("the answer passes for another's")
+	}
+}
+
+func TestFlowIsAnswered(t *testing.T) {
+	there := endpoints{
+		dst: receiverMAC, src: senderMAC, dstAddr: ownAddr, srcAddr: netip.MustParseAddr("198.18.0.4"),
+		dstPort: 7001, srcPort: 10000,
+	}
+	back := endpoints{
+		dst: there.src, src: there.dst, dstAddr: there.srcAddr, srcAddr: there.dstAddr,
+		dstPort: there.srcPort, srcPort: there.dstPort,
+	}
+	got, want := flowFrame(0, there, ofSender), flowFrame(0, back, ofReceiver)
+	answerFlow(got)
+	if !bytes.Equal(got, want) {
+		t.Errorf("answer %x\n want  %x", got, want)
 	}
 }
