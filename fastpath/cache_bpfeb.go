@@ -89,7 +89,8 @@ type cacheRecord struct {
 	Next            uint32
 	Ack             uint32
 	Window          uint16
-	Heard           uint16
+	Heard           uint8
+	Yields          uint8
 	Group           uint32
 	Lost            uint32
 	Tried           uint32

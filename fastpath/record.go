@@ -69,7 +69,8 @@ func (r *record) decideFlow(d *frame.Decision, in *Port) {
 	r.Group = uint32(mix(mix(uint64(was.Protocol), r.IsSource.Half[0]^r.IsSource.Half[1]), r.IsDestination.Half[0]^r.IsDestination.Half[1]) % uint64(cacheGroups))
 }
 
-// asksSockets reports whether the host's own sockets win over the decision.
+// asksSockets reports whether the host's own sockets, and echo requests of its own, win over
+// the decision.
 func asksSockets(d *frame.Decision, in *Port) bool {
 	return in.Shared && d.Session != 0 && d.Outside && !d.Forward
 }

@@ -54,7 +54,7 @@ func (c *Cache) usable(r *record) bool {
 func (r *record) decision() record {
 	d := *r
 	d.Stamp, d.Ticket, d.Frames, d.Bytes, d.Segments = 0, 0, 0, 0, 0
-	d.State, d.Used, d.Next, d.Ack, d.Window, d.Heard = 0, 0, 0, 0, 0, 0
+	d.State, d.Used, d.Next, d.Ack, d.Window, d.Heard, d.Yields = 0, 0, 0, 0, 0, 0, 0
 	d.CountedFrames, d.CountedBytes, d.CountedSegments, d.CountedLost = 0, 0, 0, 0
 	d.Lost, d.Tried, d.Made, d.Stale = 0, 0, 0, 0
 	return d
@@ -87,8 +87,6 @@ func flowRefusal(d *frame.Decision, in *port) frame.Refusal {
 	switch {
 	case was.Version == 0 || was.Protocol == frame.ProtocolUDP && (configures(was.SrcPort) || configures(was.DstPort)):
 		return frame.RefusedKind
-	case echo && asksSockets(d, &in.Port):
-		return frame.RefusedKind // the host may have used the same identifier: both get it
 	case is.Version != was.Version || is.Protocol != was.Protocol || echo && is.DstPort != was.DstPort:
 		return frame.RefusedRewrite
 	case is.Dst.IsGroup() || was.Hops-is.Hops > 1:

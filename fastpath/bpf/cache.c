@@ -175,7 +175,7 @@ static __noinline int by_flow(struct __sk_buff *skb, struct record *r, const str
 
 	if (why)
 		return miss(why);
-	if (r->flags & SHARED && host_takes(skb, p))
+	if (r->flags & SHARED && (is_echo(p) ? r->yields : host_takes(skb, p)))
 		return miss(SOCKET);
 	why = judge(skb, r, p, &partial);
 	if (!why)
@@ -230,6 +230,31 @@ int weftfp_clock(struct __sk_buff *skb)
 	return ticks();
 }
 
+// give_way sees to it that the host gets the answer to an echo request of its own which
+// leaves by a NIC, if a session uses the same identifier towards the same station: as no socket
+// tells, the record that would take the answer yields.
+static __noinline int give_way(struct __sk_buff *skb)
+{
+	struct arrival a = {};
+	struct packet p = {};
+	struct flow answer = {};
+	struct record *r;
+
+	if (receive(skb, &a) < 0 || parse(skb, a.type, &p) < 0 || !is_echo(&p))
+		return 0;
+	a.place = skb->ifindex << 1;
+	answer.source = p.flow.destination;
+	answer.destination = p.flow.source;
+	answer.version = p.flow.version;
+	answer.protocol = p.flow.protocol;
+	answer.ports[0] = p.flow.ports[0];
+	answer.ports[1] = bpf_htons(p.flow.version == 4 ? 0 : 129);
+	r = find(hash_flow(&a, &answer));
+	if (r && r->place == a.place && same(&r->was, &answer))
+		r->yields = 1;
+	return 0;
+}
+
 // Ingress of a device, and of an uplink's NIC.
 SEC("tc")
 int weftfp_in(struct __sk_buff *skb)
@@ -249,5 +274,7 @@ int weftfp_out(struct __sk_buff *skb)
 		skb->mark = 0;
 		return TC_ACT_UNSPEC;
 	}
+	if (shared.kinds[(skb->ifindex << 1) % PLACES] & FLOWS)
+		give_way(skb);
 	return forward(skb, skb->ifindex << 1 | 1);
 }

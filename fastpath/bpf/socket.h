@@ -1,7 +1,13 @@
 // Sockets of the host's, which win over sessions that use its addresses: see
 // docs/adr/0013-claims.md.
 
-// host_takes tells whether a socket of the host's takes the packet. Listeners have no use
+// is_echo tells whether the packet is an ICMP echo: no record is about another of its kind.
+static __always_inline int is_echo(const struct packet *p)
+{
+	return p->flow.protocol == IPPROTO_ICMP || p->flow.protocol == IPPROTO_ICMPV6;
+}
+
+// host_takes tells whether a TCP or UDP socket of the host's takes the packet. Listeners have no use
 // but for what opens a connection, which no record is about.
 static __always_inline int host_takes(struct __sk_buff *skb, const struct packet *p)
 {
@@ -29,8 +35,6 @@ static __always_inline int host_takes(struct __sk_buff *skb, const struct packet
 		bpf_sk_release(s);
 		return 1;
 	}
-	if (p->flow.protocol != IPPROTO_TCP)
-		return 1; // maybe the host sent the echo request, and with the same identifier
 	s = bpf_skc_lookup_tcp(skb, &t, size, BPF_F_CURRENT_NETNS, 0);
 	if (!s)
 		return 0;
