@@ -109,7 +109,7 @@ func (c *Cache) Changed(s frame.Subject) {
 	// What is remembered was decided after a mark: it holds if no number of a change
 	// of its subjects is greater. Those who change number the change after making it.
 	number := c.changes.Add(1)
-	last := &c.common.Changes[slot(s)]
+	last := &c.common.Changes[c.slot(s)]
 	for {
 		before := atomic.LoadUint64(last)
 		if before >= number || atomic.CompareAndSwapUint64(last, before, number) {
@@ -118,13 +118,14 @@ func (c *Cache) Changed(s frame.Subject) {
 	}
 }
 
-// slot returns where the changes of a subject are noted; Everything has its own.
-func slot(s frame.Subject) uint16 {
+// slot returns where the changes of a subject are noted; Everything has a place of its
+// own. That two subjects share one does no harm, but who can choose addresses should not
+// find two that do.
+func (c *Cache) slot(s frame.Subject) uint16 {
 	if s == frame.Everything {
 		return 0
 	}
-	const slots = uint64(len(cacheCommon{}.Changes))
-	return uint16(1 + mix(0, uint64(s))%(slots-1))
+	return max(1, uint16(mix(mix(c.seed, uint64(s)), c.seed)>>48))
 }
 
 // holds reports whether nothing changed that the record's decision rests on. So do the

@@ -101,6 +101,27 @@ func TestChanges(t *testing.T) {
 	r.want(true, "when others changed")
 }
 
+// Subjects share the place of their changes by chance only.
+func TestSubjectsSpread(t *testing.T) {
+	r := newRig(t, Config{})
+	seen := map[uint16]bool{}
+	const each = 256
+	for n := range uint32(each) {
+		for _, s := range []frame.Subject{
+			frame.PortSubject(frame.PortID(n)), frame.StationSubject(1, frame.MAC(n)),
+			frame.SessionSubject(n), frame.NeighborSubject(n),
+		} {
+			seen[r.slot(s)] = true
+		}
+	}
+	if n := 4*each - len(seen); n > 50 { // 8 are to be expected
+		t.Errorf("%d of %d subjects share a place with another", n, 4*each)
+	}
+	if seen[0] || r.slot(frame.Everything) != 0 {
+		t.Error("Everything shares its place")
+	}
+}
+
 // What was decided before a change is not remembered after it.
 func TestRememberedTooLate(t *testing.T) {
 	r := newRig(t, Config{})

@@ -8,7 +8,7 @@ import (
 
 func (r *record) is(f cacheFlag) bool { return r.Flags&uint16(f) != 0 }
 
-// decide fills in a zero record for frames from in to out, but for its stamp.
+// decide fills in a zero record for frames from in to out, but for what limits its use in time.
 func (r *record) decide(d *frame.Decision, in, out *Port) {
 	r.In, r.To = uint16(d.In), uint16(d.Out)
 	r.Place, r.Out, r.Queue = in.place(), uint32(out.Index), uint32(in.Queue)
@@ -16,9 +16,6 @@ func (r *record) decide(d *frame.Decision, in, out *Port) {
 	r.Mtu, r.Least = 1<<16-1, uint8(min(d.Least, 1<<8-1))
 	if d.MTU > 0 {
 		r.Mtu = uint16(min(d.MTU, 1<<16-1))
-	}
-	for i, s := range d.RestsOn {
-		r.Subjects[i] = slot(s)
 	}
 	r.Session, r.Neighbor = d.Session, d.Neighbor
 	r.Flags = uint16(way(in, out))

@@ -26,6 +26,9 @@ func (c *Cache) remember(d *frame.Decision, since uint64) frame.Refusal {
 	}
 	var r record
 	r.decide(d, &in.Port, &out.Port)
+	for i, s := range d.RestsOn {
+		r.Subjects[i] = c.slot(s)
+	}
 	r.Stamp, r.Idle = since, c.clock.in(defaultIdle)
 	if d.Idle > 0 {
 		r.Idle = c.clock.in(d.Idle)

@@ -32,7 +32,7 @@ func (r *record) seen() frame.TCPSeen {
 
 // lives reports whether the session did not change after the stamp.
 func (c *Cache) lives(session uint32, stamp uint64) bool {
-	return atomic.LoadUint64(&c.common.Changes[slot(frame.SessionSubject(session))]) <= stamp
+	return atomic.LoadUint64(&c.common.Changes[c.slot(frame.SessionSubject(session))]) <= stamp
 }
 
 // Seen returns what the last segment of one direction of a session said that the kernel
