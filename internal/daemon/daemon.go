@@ -165,6 +165,7 @@ func (d *Daemon) Remove() error {
 func (d *Daemon) Leave() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.flows.cache.Store(nil) // or it would forget what rests on ports that the switch gives up
 	err := errors.Join(d.sw.Close(), d.layer3.forwards.Close(), d.saveSessionsLocked())
 	for _, p := range d.ports {
 		if p.att != nil {
