@@ -27,6 +27,10 @@ const (
 // nothing but what is left to do, and may be handed to any device that carries it:
 //
 //   - The checksum's place lies in the frame (virtio 1.2, 5.1.6.2).
+//   - What is left to complete is the checksum of a TCP segment or a UDP datagram. One of
+//     any other place is completed at once: it may turn into whatever its sender likes,
+//     such as an address, a port or a type of message, and those that judge the frame are
+//     to see what leaves.
 //   - A superframe is what its GSO says, has whole headers that HdrLen tells the
 //     length of, needs its checksum, and makes two segments or more.
 //   - DataValid is false. It is a hint that no other port may rely on.
@@ -53,7 +57,21 @@ func (b *Buf) checkOffload() Reason {
 		return DropBadOffload
 	}
 	b.Offload = Offload{NeedsCsum: true, CsumStart: o.CsumStart, CsumOffset: o.CsumOffset}
+	if !b.completesTransport() {
+		b.Complete()
+	}
 	return 0
+}
+
+// completesTransport reports whether the partial checksum is that of a TCP segment or a
+// UDP datagram.
+func (b *Buf) completesTransport() bool {
+	b.Parse()
+	o, l := &b.Offload, &b.Layers
+	if l.L4 == 0 || l.Fragment != FragmentNone || o.CsumStart != l.L4 {
+		return false
+	}
+	return l.Protocol == ProtocolTCP && o.CsumOffset == tcpChecksumAt || l.Protocol == ProtocolUDP && o.CsumOffset == udpChecksumAt
 }
 
 func (b *Buf) checkGSO(o Offload) Reason {

@@ -138,6 +138,49 @@ func TestCheckOffloadLeavesOnlyWhatIsToDo(t *testing.T) {
 	}
 }
 
+// A checksum can be made to be whatever its sender likes: those who judge the frame see
+// what it turns into.
+func TestCheckOffloadCompletesWhatIsNoChecksumOfTransport(t *testing.T) {
+	const tcpAt, udpAt, ip4, ip6 = 16, 6, 34, 54
+	tcp := frametest.Superframe{Src: a4, Dst: b4, Len: 100}
+	for name, c := range map[string]struct {
+		base          frametest.Superframe
+		frame         func(p []byte)
+		start, offset uint16
+		left          bool
+	}{
+		"TCP":                    {tcp, nil, ip4, tcpAt, true},
+		"TCP over IPv6":          {frametest.Superframe{Src: a6, Dst: b6, Len: 100}, nil, ip6, tcpAt, true},
+		"UDP":                    {csum, nil, ip4, udpAt, true},
+		"a port":                 {csum, nil, ip4, 0, false},
+		"an address":             {csum, nil, 26, 0, false},
+		"before the header":      {csum, nil, ip4 - 4, udpAt + 4, false},
+		"TCP's place in UDP":     {csum, nil, ip4, tcpAt, false},
+		"of what UDP carries":    {csum, nil, ip4 + 8, tcpAt, false},
+		"a protocol":             {tcp, nil, 20, 3, false},
+		"a type of message":      {csum, func(p []byte) { p[23] = 1 }, ip4, 0, false},
+		"a fragment":             {csum, func(p []byte) { p[20] |= 0x20 }, ip4, udpAt, false},
+		"ARP's sender, of IPv4":  {csum, func(p []byte) { p[12], p[13] = 8, 6 }, 28, 0, false},
+		"another EtherType":      {csum, func(p []byte) { p[12] = 0x99 }, ip4, udpAt, false},
+		"another protocol's own": {csum, func(p []byte) { p[23] = 132 }, ip4, 8, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := lie{c.base, c.frame, func(o *frame.Offload) { o.CsumStart, o.CsumOffset = c.start, c.offset }, 0}.buf()
+			want := frame.NewBufs(1)[0]
+			want.CopyFrom(b)
+			if r := b.CheckOffload(); r != 0 {
+				t.Fatalf("dropped: %v", r)
+			}
+			if !c.left {
+				want.Complete()
+			}
+			if b.Offload != want.Offload || !bytes.Equal(b.Bytes(), want.Bytes()) {
+				t.Errorf("got  %+v %x\nwant %+v %x", b.Offload, b.Bytes(), want.Offload, want.Bytes())
+			}
+		})
+	}
+}
+
 // A NIC's LRO leaves a whole checksum that it has verified.
 func TestCheckOffloadStartsTheChecksumOfAMergedFrame(t *testing.T) {
 	for _, s := range []frametest.Superframe{tcp4, tcp6} {

@@ -347,3 +347,33 @@ func BenchmarkGuard(bench *testing.B) {
 		})
 	}
 }
+
+// A driver may have the device store a checksum anywhere, and bytes behind make it whatever
+// the guest likes: the guard sees what comes of it.
+func TestChecksumThatBecomesARouterAdvertisement(t *testing.T) {
+	const at, router = frame.EthernetLen + 40, 0x8600
+	for name, start := range map[string]uint16{"an echo": at, "a segment": 20} {
+		t.Run(name, func(t *testing.T) {
+			ra := frametest.Ping(a6, b6, 1, 1) // its sender has a router advertisement in mind
+			binary.BigEndian.PutUint16(ra[at:], router)
+			b := frame.NewBufs(1)[0]
+			b.SetBytes(append(slices.Clone(ra), 0, 0))
+			p := b.Bytes()
+			aim := binary.BigEndian.Uint16(p[start:]) // what the checksum is to be
+			p[start], p[start+1] = byte(frame.ProtocolTCP), 64
+			binary.BigEndian.PutUint16(p[len(p)-2:], ^frame.Sum(p[start:], aim))
+			b.In = guestPort
+			b.Offload = frame.Offload{NeedsCsum: true, CsumStart: start}
+			if why := b.CheckOffload(); why != 0 {
+				t.Fatal(why)
+			}
+			newGuard().Process(0, []*frame.Buf{b})
+			if got := binary.BigEndian.Uint16(b.Bytes()[at:]); got != router {
+				t.Fatalf("type and code became %04x", got)
+			}
+			if got := b.Reason(); got != frame.DropRogueRA {
+				t.Errorf("got %v", got)
+			}
+		})
+	}
+}

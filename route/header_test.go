@@ -94,22 +94,42 @@ func withOptions(p, options []byte) []byte {
 	return p
 }
 
-// A guest chooses where the device is to store a checksum. Not in the IP header, after
-// its addresses were found to be good.
-func TestPartialChecksumOutsideThePayload(t *testing.T) {
+// A guest chooses where the device is to store a checksum. Not among the addresses, after
+// they were found to be good.
+func TestPartialChecksumAmongTheAddresses(t *testing.T) {
 	both(t, func(t *testing.T, w family) {
 		r := newRig(t).meet()
-		for name, o := range map[string]frame.Offload{
-			"in the IP header": {NeedsCsum: true, CsumStart: 20, CsumOffset: 6},
-			"in the padding":   {NeedsCsum: true, CsumStart: 34 + 20*uint16(w.version/6), CsumOffset: 12},
-		} {
-			b := r.bufs[0]
-			b.SetBytes(append(w.udp(w.guestB), make([]byte, 20)...))
-			if b.Offload = o; b.CheckOffload() != 0 {
-				t.Fatalf("%s: not even a switch takes it", name)
-			}
-			r.expectDrop(r.routeBuf(guestPort, b), frame.DropBadPacket)
+		b := r.bufs[0]
+		b.SetBytes(w.udp(w.guestB))
+		if b.Offload = (frame.Offload{NeedsCsum: true, CsumStart: 22, CsumOffset: 4}); b.CheckOffload() != 0 {
+			t.Fatal("not even a switch takes it")
 		}
+		want := frame.DropBadPacket // of a header with a wrong checksum
+		if w.version == 6 {
+			want = frame.DropMartian
+		}
+		r.expectDrop(r.routeBuf(guestPort, b), want)
+	})
+}
+
+// Nor where the packet has ended.
+func TestPartialChecksumInThePadding(t *testing.T) {
+	both(t, func(t *testing.T, w family) {
+		r := newRig(t).meet()
+		p := w.udp(w.guestB)
+		at := frame.Parse(p).L4
+		if w.version == 4 {
+			frame.IPv4(p[14:]).SetTotalLen(20 + 6)
+			frame.IPv4(p[14:]).UpdateChecksum()
+		} else {
+			frame.IPv6(p[14:]).SetPayloadLen(6)
+		}
+		b := r.bufs[0]
+		b.SetBytes(p)
+		if b.Offload = (frame.Offload{NeedsCsum: true, CsumStart: at, CsumOffset: 6}); b.CheckOffload() != 0 {
+			t.Fatal("not even a switch takes it")
+		}
+		r.expectDrop(r.routeBuf(guestPort, b), frame.DropBadPacket)
 	})
 }
 
