@@ -98,7 +98,7 @@ func (c *Cache) Programs() (ingress, egress *ebpf.Program) { return c.ingress, c
 // Close lets go of the programs and maps. They stay as they are wherever the programs are
 // attached.
 func (c *Cache) Close() error {
-	return errors.Join(c.ingress.Close(), c.egress.Close(), c.misses.Close())
+	return errors.Join(c.ingress.Close(), c.egress.Close(), c.xdp.Close(), c.misses.Close(), c.taps.Close())
 }
 
 // Mark implements vswitch.Memory.

@@ -126,9 +126,11 @@ const (
 	cacheMapBuckets      = "buckets"
 	cacheMapMisses       = "misses"
 	cacheMapRecords      = "records"
+	cacheMapTaps         = "taps"
 	cacheProgWeftfpClock = "weftfp_clock"
 	cacheProgWeftfpIn    = "weftfp_in"
 	cacheProgWeftfpOut   = "weftfp_out"
+	cacheProgWeftfpXdp   = "weftfp_xdp"
 	cacheVarFlagType     = "flag_type"
 	cacheVarMask         = "mask"
 	cacheVarSeed         = "seed"
@@ -182,6 +184,7 @@ type cacheProgramSpecs struct {
 	WeftfpClock *ebpf.ProgramSpec `ebpf:"weftfp_clock"`
 	WeftfpIn    *ebpf.ProgramSpec `ebpf:"weftfp_in"`
 	WeftfpOut   *ebpf.ProgramSpec `ebpf:"weftfp_out"`
+	WeftfpXdp   *ebpf.ProgramSpec `ebpf:"weftfp_xdp"`
 }
 
 // cacheMapSpecs contains maps before they are loaded into the kernel.
@@ -192,6 +195,7 @@ type cacheMapSpecs struct {
 	Buckets  *ebpf.MapSpec `ebpf:"buckets"`
 	Misses   *ebpf.MapSpec `ebpf:"misses"`
 	Records  *ebpf.MapSpec `ebpf:"records"`
+	Taps     *ebpf.MapSpec `ebpf:"taps"`
 }
 
 // cacheVariableSpecs contains global variables before they are loaded into the kernel.
@@ -230,6 +234,7 @@ type cacheMaps struct {
 	Buckets  *ebpf.Map `ebpf:"buckets"`
 	Misses   *ebpf.Map `ebpf:"misses"`
 	Records  *ebpf.Map `ebpf:"records"`
+	Taps     *ebpf.Map `ebpf:"taps"`
 }
 
 func (m *cacheMaps) Close() error {
@@ -238,6 +243,7 @@ func (m *cacheMaps) Close() error {
 		m.Buckets,
 		m.Misses,
 		m.Records,
+		m.Taps,
 	)
 }
 
@@ -260,6 +266,7 @@ type cachePrograms struct {
 	WeftfpClock *ebpf.Program `ebpf:"weftfp_clock"`
 	WeftfpIn    *ebpf.Program `ebpf:"weftfp_in"`
 	WeftfpOut   *ebpf.Program `ebpf:"weftfp_out"`
+	WeftfpXdp   *ebpf.Program `ebpf:"weftfp_xdp"`
 }
 
 func (p *cachePrograms) Close() error {
@@ -267,6 +274,7 @@ func (p *cachePrograms) Close() error {
 		p.WeftfpClock,
 		p.WeftfpIn,
 		p.WeftfpOut,
+		p.WeftfpXdp,
 	)
 }
 

@@ -77,6 +77,7 @@ type device struct {
 	fd    int
 	name  string
 	index int
+	uso   bool // it takes superframes of datagrams
 	room  [1 << 17]byte
 }
 
@@ -96,8 +97,11 @@ func newTAP(t testing.TB, name string) *device {
 	r.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
 	must(t, unix.IoctlIfreq(fd, unix.TUNSETIFF, r))
 	must(t, unix.IoctlSetPointerInt(fd, unix.TUNSETVNETHDRSZ, virtioLen))
-	const uso = 0x20 | 0x40
-	must(t, unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, unix.TUN_F_CSUM|unix.TUN_F_TSO4|unix.TUN_F_TSO6|unix.TUN_F_TSO_ECN|uso))
+	const offloads = unix.TUN_F_CSUM | unix.TUN_F_TSO4 | unix.TUN_F_TSO6 | unix.TUN_F_TSO_ECN
+	uso := unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, offloads|unix.TUN_F_USO4|unix.TUN_F_USO6) == nil
+	if !uso { // before 6.2
+		must(t, unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, offloads))
+	}
 	_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/disable_ipv6", []byte("1"), 0)
 	l, err := netlink.LinkByName(name)
 	must(t, err)
@@ -105,7 +109,7 @@ func newTAP(t testing.TB, name string) *device {
 	must(t, netlink.QdiscReplace(&netlink.GenericQdisc{
 		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: l.Attrs().Index, Parent: netlink.HANDLE_ROOT}, QdiscType: "noqueue",
 	}))
-	return &device{fd: fd, name: name, index: setUp(t, name).Attrs().Index}
+	return &device{fd: fd, name: name, uso: uso, index: setUp(t, name).Attrs().Index}
 }
 
 // write sends a frame with its offload.
@@ -143,5 +147,33 @@ func (d *device) silent(t testing.TB, what string) {
 // attach puts a program onto a device, in front of those that are there.
 func attach(t testing.TB, index int, p *ebpf.Program, where ebpf.AttachType) {
 	t.Helper()
-	must(t, link.RawAttachProgram(link.RawAttachProgramOptions{Target: index, Program: p, Attach: where, Anchor: link.Head()}))
+	err := link.RawAttachProgram(link.RawAttachProgramOptions{Target: index, Program: p, Attach: where, Anchor: link.Head()})
+	if errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, unix.EINVAL) { // before 6.6
+		err = attachFilter(index, p, where)
+	}
+	must(t, err)
+}
+
+// attachFilter is attach by clsact.
+func attachFilter(index int, p *ebpf.Program, where ebpf.AttachType) error {
+	at := netlink.QdiscAttrs{LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT}
+	if err := netlink.QdiscAdd(&netlink.Clsact{QdiscAttrs: at}); err != nil && !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	parent := uint32(netlink.HANDLE_MIN_INGRESS)
+	if where == ebpf.AttachTCXEgress {
+		parent = netlink.HANDLE_MIN_EGRESS
+	}
+	l, err := netlink.LinkByIndex(index)
+	if err != nil {
+		return err
+	}
+	behind, err := netlink.FilterList(l, parent)
+	if err != nil {
+		return err
+	}
+	return netlink.FilterAdd(&netlink.BpfFilter{
+		FilterAttrs: netlink.FilterAttrs{LinkIndex: index, Parent: parent, Handle: 1, Priority: uint16(100 - len(behind)), Protocol: unix.ETH_P_ALL},
+		Fd:          p.FD(), Name: "test", DirectAction: true,
+	})
 }

@@ -20,6 +20,9 @@ type trial struct {
 func (r *rig) try(all []trial) {
 	r.Helper()
 	for _, x := range all {
+		if x.as.GSO == frame.GSOUDP && !r.a.uso {
+			continue
+		}
 		r.open()
 		got, _ := r.send(x.frame, x.as)
 		if (got != nil) != x.direct {

@@ -21,7 +21,8 @@ var ErrKernel = errors.New("the kernel takes no flow cache")
 // A kernel is what the cache has there.
 type kernel struct {
 	ingress, egress *ebpf.Program
-	misses          *ebpf.Map
+	xdp             *ebpf.Program // nil: the kernel takes it not
+	misses, taps    *ebpf.Map
 	seed            uint64 // of hashes
 	memory
 }
@@ -62,6 +63,10 @@ func load(records, buckets int) (*kernel, error) {
 		return nil, err
 	}
 	c, err := ebpf.NewCollection(spec)
+	if err != nil { // XDP takes Linux 5.18; the rest goes without
+		delete(spec.Programs, cacheProgWeftfpXdp)
+		c, err = ebpf.NewCollection(spec)
+	}
 	if err != nil {
 		return nil, explain(err)
 	}
@@ -71,7 +76,10 @@ func load(records, buckets int) (*kernel, error) {
 	if err != nil {
 		return nil, explain(err)
 	}
-	return &kernel{c.DetachProgram(cacheProgWeftfpIn), c.DetachProgram(cacheProgWeftfpOut), c.DetachMap(cacheMapMisses), seed, shared}, nil
+	return &kernel{
+		c.DetachProgram(cacheProgWeftfpIn), c.DetachProgram(cacheProgWeftfpOut), c.DetachProgram(cacheProgWeftfpXdp),
+		c.DetachMap(cacheMapMisses), c.DetachMap(cacheMapTaps), seed, shared,
+	}, nil
 }
 
 func explain(err error) error {

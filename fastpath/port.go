@@ -14,6 +14,7 @@ type Port struct {
 	Queue  int // ifindex of the netdev whose queue the switch reads for this port: its companion; of a HostTAP itself
 	Side   Side
 	Peer   bool // Device only: frames for it may go straight to the netdev's peer, past its qdisc
+	XDP    bool // Device only: frames for it may be redirected by XDP, past its qdisc and all programs
 	Shared bool // sessions there use addresses of the host's: its own sockets win
 }
 
@@ -68,6 +69,10 @@ func (c *Cache) SetPort(id frame.PortID, p Port) error {
 		atomic.StoreUint64(&b.Drained, atomic.LoadUint64(&b.Arrived))
 	}
 	changed := known.Port != p
+	if changed {
+		c.setTAP(known.Port, false)
+		c.setTAP(p, p.XDP)
+	}
 	known.Port = p
 	c.mu.Unlock()
 	if changed {
@@ -84,6 +89,9 @@ func (c *Cache) RemovePort(id frame.PortID) {
 	c.harvesting.Lock()
 	defer c.harvesting.Unlock()
 	c.mu.Lock()
+	if p := c.ports[id]; p != nil {
+		c.setTAP(p.Port, false)
+	}
 	delete(c.ports, id)
 	c.mu.Unlock()
 	c.scan(func(i uint32, r *record) {

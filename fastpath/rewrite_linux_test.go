@@ -94,6 +94,9 @@ func TestRewritesPartialChecksums(t *testing.T) {
 			{Len: 65000, GSO: tcp, SegSize: 1400},
 			{Len: 20000, GSO: frame.GSOUDP, SegSize: 1200},
 		} {
+			if s.GSO == frame.GSOUDP && !r.a.uso {
+				continue
+			}
 			s.Src, s.Dst = was.src, was.dst
 			p, o := s.Bytes(), s.Offload()
 			s.Src, s.Dst = is.src, is.dst

@@ -74,6 +74,7 @@ func BenchmarkForward(b *testing.B) {
 			attach(b, out.index, guard(b), ebpf.AttachTCXEgress)
 		}},
 		{name: "stations", lay: func(in, out *device) { remembered(b, in, out, p, false) }},
+		{name: "xdp", lay: func(in, out *device) { attachXDP(b, in, remembered(b, in, out, p, false)) }},
 		{name: "flow", lay: func(in, out *device) { remembered(b, in, out, p, true) }},
 	}
 	for i := range ways {
@@ -127,7 +128,7 @@ func remembered(t testing.TB, in, out *device, p []byte, byFlow bool) *Cache {
 	attach(t, out.index, guard(t), ebpf.AttachTCXEgress)
 	queue := newTAP(t, "q"+in.name)
 	must(t, c.SetPort(1, Port{Index: in.index, Queue: queue.index}))
-	must(t, c.SetPort(2, Port{Index: out.index, Queue: queue.index}))
+	must(t, c.SetPort(2, Port{Index: out.index, Queue: queue.index, XDP: true}))
 	buf := frame.NewBufs(1)[0]
 	buf.SetBytes(p)
 	f, _ := buf.Flow()

@@ -223,6 +223,8 @@ static __always_inline int forward(struct __sk_buff *skb, __u32 place)
 	return miss(UNKNOWN);
 }
 
+#include "xdp.h"
+
 // Nothing is attached to: it tells the process the time.
 SEC("tc")
 int weftfp_clock(struct __sk_buff *skb)

@@ -63,7 +63,7 @@ struct record {
 	__u64 segments;           // more than frames
 	__u32 state;
 	__u32 used;               // in ticks
-	__u32 next, ack;          // of the last TCP segment, as it came
+	__u32 next, ack;          // of the last TCP segment, as it came; of stations see xdp.h
 	__u16 window;
 	__u8 heard;               // there was one
 	__u8 yields;              // the host has sent an echo request that it may be the answer to
