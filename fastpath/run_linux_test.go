@@ -22,7 +22,9 @@ func BenchmarkProgram(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			isolate(b)
 			in, out := newTAP(b, "in"+name), newTAP(b, "out"+name)
-			c := remembered(b, in, out, p, byFlow)
+			d := bridged(b, p)
+			d.ByFlow = byFlow
+			c := remembered(b, in, out, d, p)
 			in.write(b, p, frame.Offload{})
 			if got, _ := out.read(b); got == nil {
 				b.Fatal("not forwarded")

@@ -121,22 +121,15 @@ func bridge(t testing.TB, in, out *device) {
 }
 
 // remembered has a cache forward frames like p.
-func remembered(t testing.TB, in, out *device, p []byte, byFlow bool) *Cache {
+func remembered(t testing.TB, in, out *device, d frame.Decision, p []byte) *Cache {
 	c := newCache(t, Config{})
 	program, _ := c.Programs()
 	attach(t, in.index, program, ebpf.AttachTCXIngress)
 	attach(t, out.index, guard(t), ebpf.AttachTCXEgress)
-	queue := newTAP(t, "q"+in.name)
-	must(t, c.SetPort(1, Port{Index: in.index, Queue: queue.index}))
-	must(t, c.SetPort(2, Port{Index: out.index, Queue: queue.index, XDP: true}))
-	buf := frame.NewBufs(1)[0]
-	buf.SetBytes(p)
-	f, _ := buf.Flow()
-	d := frame.Decision{In: 1, Out: 2, Was: f, Is: f, ByFlow: byFlow, RestsOn: [6]frame.Subject{frame.PortSubject(1), frame.PortSubject(2), frame.StationSubject(0, f.Src), frame.StationSubject(0, f.Dst)}}
+	must(t, c.SetPort(portA, Port{Index: in.index, Queue: in.index}))
+	must(t, c.SetPort(portB, Port{Index: out.index, Queue: in.index}))
 	c.Remember(&d, c.Mark())
-	in.write(t, p, frame.Offload{})
-	n, _ := c.Arrived(1)
-	c.Drained(1, n)
+	c.open()
 	return c
 }
 

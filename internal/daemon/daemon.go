@@ -62,7 +62,7 @@ func newDaemon(doc *config.Document, o Options, k kernel) (*Daemon, error) {
 		networks: map[string]*network{}, ports: map[string]*port{}, mirrors: map[string]*mirror{},
 		segments: map[string]*network{},
 		flows: flows{
-			ports: map[frame.PortID]fastpath.Port{}, fronts: map[fronted]bool{}, places: map[fronted]place{},
+			ports: map[frame.PortID]fastpath.Port{}, fronts: map[fronted]bool{}, places: map[fronted]place{}, drivers: map[frame.PortID]*driver{},
 		},
 	}
 	c := doc.Config().Switch

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"time"
 
@@ -23,6 +24,8 @@ type flows struct {
 	ports  map[frame.PortID]fastpath.Port // as last told to the cache
 	fronts map[fronted]bool               // whether its programs stand there, of all that were looked at
 	places map[fronted]place              // what was found when they were looked at
+
+	drivers map[frame.PortID]*driver // TAPs whose ports want XDP
 }
 
 // A place is where in the kernel a device is, as it was with that link.
@@ -80,19 +83,27 @@ func (d *Daemon) rememberLocked() {
 		looked[s.at] = looked[s.at] || on
 	}
 	for at, on := range looked {
-		if was, known := f.fronts[at]; known && was == on {
-			continue
+		if was, known := f.fronts[at]; !known || was != on {
+			err := setFront(at, front, on, !known)
+			d.warn(err, "placing the flow cache failed", "host")
+			looked[at] = on && err == nil
 		}
-		var err error
-		if on {
-			err = at.SetFront(front)
-		} else {
-			err = at.SetFront(tap.Front{})
-		}
-		d.warn(err, "placing the flow cache failed", "host")
-		looked[at] = on && err == nil
 	}
 	f.fronts = looked
+	d.driveLocked(cache)
+}
+
+// setFront puts the programs in front of a device, or takes them off it. first says that
+// the device was not looked at before: there may be those of an earlier start.
+func setFront(at fronted, front tap.Front, on, first bool) error {
+	var err error
+	if x, ok := at.(driven); ok && first {
+		err = x.SetXDP(nil)
+	}
+	if !on {
+		front = tap.Front{}
+	}
+	return errors.Join(err, at.SetFront(front))
 }
 
 // cacheLocked returns the cache, made when it is first wanted; nil if there is to be
@@ -187,6 +198,9 @@ func (d *Daemon) runFlows(ctx context.Context) {
 		case <-tick.C:
 			if c := d.flows.cache.Load(); c != nil {
 				c.Harvest()
+				d.mu.Lock()
+				d.steerLocked()
+				d.mu.Unlock()
 			}
 		}
 	}

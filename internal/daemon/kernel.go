@@ -169,7 +169,7 @@ func (u nicSides) Host() []vswitch.Queue { return queues(u.Uplink.Host()) }
 func (h host) Queues() []vswitch.Queue   { return queues(h.Host.Queues()) }
 
 func (d device) Place() fastpath.Port {
-	return fastpath.Port{Index: d.Index(), Queue: d.Companion(), Side: fastpath.Device, Peer: d.Peerable()}
+	return fastpath.Port{Index: d.Index(), Queue: d.Companion(), Side: fastpath.Device, Peer: d.Peerable(), XDP: d.XDPTarget()}
 }
 
 func (h host) Place() fastpath.Port {
