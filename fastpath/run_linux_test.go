@@ -24,7 +24,7 @@ func BenchmarkProgram(b *testing.B) {
 			in, out := newTAP(b, "in"+name), newTAP(b, "out"+name)
 			d := bridged(b, p)
 			d.ByFlow = byFlow
-			c := remembered(b, in, out, d, p)
+			c := remembered(b, in, out, d)
 			in.write(b, p, frame.Offload{})
 			if got, _ := out.read(b); got == nil {
 				b.Fatal("not forwarded")

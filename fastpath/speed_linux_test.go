@@ -55,8 +55,8 @@ func floor(t testing.TB, to int) *ebpf.Program {
 	)
 }
 
-// BenchmarkForward compares what a frame costs from TAP to TAP, the system calls for both
-// included: by the kernel's bridge, by a program that redirects everything, and by the cache.
+// BenchmarkForward compares what a frame from TAP to TAP costs who sends it, the system
+// call included: by the kernel's bridge, by a program that redirects everything, and by the cache.
 func BenchmarkForward(b *testing.B) {
 	isolate(b)
 	_ = os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-iptables", []byte("0"), 0)
@@ -73,9 +73,18 @@ func BenchmarkForward(b *testing.B) {
 			attach(b, in.index, floor(b, out.index), ebpf.AttachTCXIngress)
 			attach(b, out.index, guard(b), ebpf.AttachTCXEgress)
 		}},
-		{name: "stations", lay: func(in, out *device) { remembered(b, in, out, p, false) }},
-		{name: "xdp", lay: func(in, out *device) { attachXDP(b, in, remembered(b, in, out, p, false)) }},
-		{name: "flow", lay: func(in, out *device) { remembered(b, in, out, p, true) }},
+		{name: "stations", lay: func(in, out *device) { remembered(b, in, out, bridged(b, p)) }},
+		{name: "xdp", lay: func(in, out *device) { attachXDP(b, in, remembered(b, in, out, bridged(b, p))) }},
+		{name: "flow", lay: func(in, out *device) {
+			d := bridged(b, p)
+			d.ByFlow = true
+			remembered(b, in, out, d)
+		}},
+		{name: "session", lay: func(in, out *device) {
+			d := routed(b, p, hop(frametest.UDP(frametest.Station(3), frametest.Station(4), make([]byte, 22))))
+			d.Session = 1
+			remembered(b, in, out, d)
+		}},
 	}
 	for i := range ways {
 		w := &ways[i]
@@ -120,8 +129,8 @@ func bridge(t testing.TB, in, out *device) {
 	}
 }
 
-// remembered has a cache forward frames like p.
-func remembered(t testing.TB, in, out *device, d frame.Decision, p []byte) *Cache {
+// remembered has a cache repeat a decision.
+func remembered(t testing.TB, in, out *device, d frame.Decision) *Cache {
 	c := newCache(t, Config{})
 	program, _ := c.Programs()
 	attach(t, in.index, program, ebpf.AttachTCXIngress)
@@ -133,7 +142,7 @@ func remembered(t testing.TB, in, out *device, d frame.Decision, p []byte) *Cach
 	return c
 }
 
-// carry sends frames and receives them, and returns what one took, in ns of the
+// carry sends frames and receives them, and returns what one took to send, in ns of the
 // processor's time.
 func carry(t testing.TB, in, out *device, sent []byte) float64 {
 	const rounds, burst = 200, 64
