@@ -112,20 +112,24 @@ func hostLinks(l *Lab) string {
 	return strings.Join(ours, "")
 }
 
-// Until waits for f to return nil. It polls: what is a netlink event for one caller
-// is the answer of a client or an exit status for another.
+// Until waits for f to return nil. It polls, often to begin with: what is a netlink event
+// for one caller is the answer of a client or an exit status for another.
 func (l *Lab) Until(what string, f func() error) {
 	l.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
+	const longest = 20 * time.Millisecond
+	pause := longest / 64
+	next := time.NewTimer(pause)
+	defer next.Stop()
 	deadline := time.After(patience)
 	for {
 		err := f()
 		if err == nil {
 			return
 		}
+		next.Reset(pause)
+		pause = min(2*pause, longest)
 		select {
-		case <-tick.C:
+		case <-next.C:
 		case <-deadline:
 			l.Fatalf("%s: not after %v: %v", what, patience, err)
 		case <-l.Context().Done():
