@@ -40,7 +40,7 @@ func (b *bench) run(e experiment) (table, error) {
 			if r.Failure != "" {
 				continue
 			}
-			s, err := b.once(e, c)
+			s, err := b.calmly(e, c)
 			if errors.Is(err, errInterrupted) {
 				return t, err
 			}
@@ -58,6 +58,30 @@ func (b *bench) run(e experiment) (table, error) {
 
 // errInterrupted ends a bench: the operator wants no more of it.
 var errInterrupted = errors.New("interrupted")
+
+// A run in which others use more of the machine, in %, than calm is made again, but no
+// more often than attempts.
+const (
+	calm     = 10
+	attempts = 3
+)
+
+// calmly makes a run, and of several that were disturbed returns the least.
+func (b *bench) calmly(e experiment, c contestant) (best sample, err error) {
+	for range attempts {
+		s, err := b.once(e, c)
+		if err != nil {
+			return nil, err
+		}
+		if best == nil || s[others.Name] < best[others.Name] {
+			best = s
+		}
+		if best[others.Name] <= calm {
+			break
+		}
+	}
+	return best, nil
+}
 
 // runLimit is how long a run may take beside its traffic before it has failed.
 const runLimit = time.Minute

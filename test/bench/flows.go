@@ -31,7 +31,7 @@ func (b *bench) manyFlows() experiment {
 				"The sender goes through 100,000 prepared frames in turn: they are of one flow, or each of a flow of its own. " +
 				"All flows are known to the cache before the measurement. " +
 				"The forwards and routes are of the same network and do not concern the flow; weft has no other lists of rules. " +
-				"Twice the rounds of the other tables; the targets are medians of each round's ratio.",
+				"Twice the rounds of the other tables.",
 			Metrics: withoutLate(frameMetrics),
 		},
 		contestants: []contestant{oneFlow, manyFlows, manyRules, coreFlow, natKernel},

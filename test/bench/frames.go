@@ -29,7 +29,7 @@ func (b *bench) smallFrames() experiment {
 				"CPU is per frame received, the two guests' included. The floors redirect every frame, unseen.",
 			Metrics: frameMetrics,
 		},
-		contestants: []contestant{weft, weftXDP, weftCore, ovs, vde, bridge, bridgeNF, floorTC, floorXDP},
+		contestants: []contestant{weftCore, ovs, vde, bridgeNF, weft, bridge, weftXDP, floorTC, floorXDP},
 		rounds:      b.rounds,
 		run: func(l *lab, c contestant) (sample, error) {
 			ports := pair(tap)

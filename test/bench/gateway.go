@@ -58,7 +58,7 @@ func (b *bench) natTCP() experiment {
 				"The MTU is 1500 everywhere but in slirp4netns's last row, which is how podman starts it; it answers no ping without further rights.",
 			Metrics: tcpMetrics,
 		},
-		contestants: []contestant{natWeft, natCore, natKernel, natSlirp, natSlirpLarge},
+		contestants: []contestant{natCore, natWeft, natKernel, natSlirp, natSlirpLarge},
 		rounds:      b.rounds,
 		run:         b.throughGateway,
 	}
@@ -72,7 +72,7 @@ func (b *bench) routedTCP() experiment {
 				"The kernel's forwarding is between the guest's veth and the NIC, without a bridge and without a firewall.",
 			Metrics: tcpMetrics,
 		},
-		contestants: []contestant{routedWeft, routedCore, routedKernel},
+		contestants: []contestant{routedCore, routedWeft, routedKernel},
 		rounds:      b.rounds,
 		run:         b.throughGateway,
 	}
@@ -94,7 +94,7 @@ func (b *bench) hostBesideNAT() experiment {
 		table: table{
 			Name: "host beside NAT", Title: "The host's own TCP on the NIC that it shares",
 			Note: "iperf3 from the host itself by the NIC, with weft's NAT at work there for a guest that pings, and without weft. " +
-				"Twice the rounds of the other tables; the target is the median of each round's ratio.",
+				"Twice the rounds of the other tables.",
 			Metrics: []metric{{"tcp", "Gbit/s", "%.2f"}, {"tcp cpu", "s/GB", "%.3f"}, others},
 		},
 		contestants: []contestant{natWeft, natNone},

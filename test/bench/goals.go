@@ -33,7 +33,7 @@ var gatewayTargets = []target{
 	{"NAT: TCP to slirp4netns's", true, 10, "%.1f×", against("NAT", "tcp", natWeft, natSlirp)},
 	{"NAT: ping average to nftables masquerade's", false, 4, "%.2f×", against("NAT", "ping avg", natWeft, natKernel)},
 	{"routed: TCP to the kernel's forwarding", true, 1.05, "%.2f×", against("routed", "tcp", routedWeft, routedKernel)},
-	{"host's own TCP beside NAT to without weft", true, 0.9, "%.2f×", beside("host beside NAT", "tcp", natWeft, natNone)},
+	{"host's own TCP beside NAT to without weft", true, 0.9, "%.2f×", against("host beside NAT", "tcp", natWeft, natNone)},
 }
 
 var flowTargets = []target{

@@ -14,7 +14,7 @@ func (b *bench) idlePorts() experiment {
 		table: table{
 			Name: "idle ports", Title: "What 64 more ports cost a running pair",
 			Note: "iperf3 with one stream between two host ports, all frames by the daemon; the further ports are TAPs that an idle guest holds. " +
-				"Twice the rounds of the other tables; the target is the median of each round's ratio.",
+				"Twice the rounds of the other tables.",
 			Metrics: []metric{{"tcp", "Gbit/s", "%.2f"}, {"tcp cpu", "s/GB", "%.3f"}, others},
 		},
 		contestants: []contestant{weftCore, crowds},

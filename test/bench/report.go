@@ -34,7 +34,8 @@ func (r report) write(dir string) error {
 
 func (r report) markdown() string {
 	var b strings.Builder
-	b.WriteString("# Benchmarks\n\nWritten by `make bench`; only ratios within one table mean something.\n\n")
+	b.WriteString("# Benchmarks\n\nWritten by `make bench`; only ratios within one table mean something. " +
+		"Contestants run in turn, round after round. Tables show medians; a target that compares is the median of each round's ratio.\n\n")
 	for _, f := range r.Machine.facts() {
 		fmt.Fprintf(&b, "- %s: %s\n", f.name, f.value)
 	}

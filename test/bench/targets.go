@@ -54,18 +54,16 @@ func (t target) judge(r results) verdict {
 	return v
 }
 
-// against compares a contestant's median of a metric with another's.
+// against is the median of the ratios of a contestant's and another's metric in each
+// round, which a drift of the machine from round to round does not touch.
 func against(table, metric string, c, other contestant) measurement {
 	return func(r results) (float64, error) {
-		mine, errMine := r.median(table, metric, c)
-		its, errIts := r.median(table, metric, other)
+		mine, errMine := r.values(table, metric, c)
+		its, errIts := r.values(table, metric, other)
 		if err := errors.Join(errMine, errIts); err != nil {
 			return 0, err
 		}
-		if its == 0 {
-			return 0, fmt.Errorf("%s: 0", other.name)
-		}
-		return mine / its, nil
+		return paired(mine, its)
 	}
 }
 
@@ -88,22 +86,9 @@ func worst(table, metric string, contestants ...contestant) measurement {
 	}
 }
 
-// beside is the median of the ratios of each round, which a drift of the machine from
-// round to round does not touch.
-func beside(table, metric string, c, other contestant) measurement {
-	return func(r results) (float64, error) {
-		mine, errMine := r.values(table, metric, c)
-		its, errIts := r.values(table, metric, other)
-		if err := errors.Join(errMine, errIts); err != nil {
-			return 0, err
-		}
-		return paired(mine, its)
-	}
-}
-
 // cost is the share, in %, that a contestant loses of what the other reaches.
 func cost(table, metric string, c, other contestant) measurement {
-	ratio := beside(table, metric, c, other)
+	ratio := against(table, metric, c, other)
 	return func(r results) (float64, error) {
 		v, err := ratio(r)
 		return 100 * (1 - v), err

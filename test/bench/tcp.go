@@ -28,7 +28,7 @@ func (b *bench) tcpHost() experiment {
 				"each for a request and a response of one byte, as netperf's TCP_CRR does.",
 			Metrics: tcpMetrics,
 		},
-		contestants: []contestant{weft, weftCore, ovs, vde, bridge, bridgeNF},
+		contestants: []contestant{weftCore, ovs, vde, bridgeNF, weft, bridge},
 		rounds:      b.rounds,
 		run:         func(l *lab, c contestant) (sample, error) { return b.tcp(l, c, host) },
 	}
@@ -42,7 +42,7 @@ func (b *bench) tcpDevice() experiment {
 				"Open vSwitch's userspace datapath passes no TCP there unless the guests switch their offloads off.",
 			Metrics: tcpMetrics,
 		},
-		contestants: []contestant{weft, weftCore, bridge, bridgeNF, floorTC, floorPeer},
+		contestants: []contestant{weftCore, bridgeNF, weft, bridge, floorTC, floorPeer},
 		rounds:      b.rounds,
 		run:         func(l *lab, c contestant) (sample, error) { return b.tcp(l, c, device) },
 	}
@@ -56,7 +56,7 @@ func (b *bench) tcpPlain() experiment {
 				"every frame has 1,514 bytes at most.",
 			Metrics: tcpMetrics,
 		},
-		contestants: []contestant{weft, bridge, bridgeNF, floorPeer},
+		contestants: []contestant{bridgeNF, weft, bridge, floorPeer},
 		rounds:      b.rounds,
 		run:         b.withoutOffloads,
 	}
