@@ -1,5 +1,26 @@
-// Package fastpath remembers what the switch decided, in eBPF programs that stand in
-// front of it on each device, and so lets the kernel carry most frames.
+// Package fastpath lets the kernel carry the frames on which the switch would decide as
+// it did before.
+//
+// Two eBPF programs stand in front of weft's own on each netdev (bpf/cache.c), the same ones
+// on all. They look a frame up in a table that the process fills:
+//
+//	            ┌ a record that may be used ─▸ rewrite ▸ redirect to the device it is for
+//	frame ▸ find ┤
+//	            └ none ─▸ weft's own program ▸ queue ▸ switch ─▸ … ─▸ Remember
+//
+// A record is found by where the frame came by and its two stations, or by its flow if the
+// decision looked at that. It may be used while nothing changed that the decision rests on
+// (Changed), while frames come often enough (Basis.Idle), and when no earlier frame is
+// still on its way through the switch (Arrived, Drained). A few kinds of frames go to the
+// switch all the same.
+//
+// Records lie in memory that the kernel and the process share. Who remembers writes a free
+// record first and makes it findable then, by one store; who removes takes it out of the
+// table first, and uses it again only after a grace period (settle). So the programs never see half a
+// record, and take no lock. The process looks at all records once a second (Harvest): what they count,
+// whether they still hold, when they were last used.
+//
+// docs/adr/0016-flow-cache.md tells why it is so.
 package fastpath
 
 import (
