@@ -25,6 +25,7 @@
 #include "reason.h"
 #include "queue.h"
 #include "packet.h"
+#include "buffer.h"
 #include "length.h"
 #include "socket.h"
 #include "rewrite.h"
@@ -145,10 +146,7 @@ static __always_inline enum reason judge(struct __sk_buff *skb, const struct rec
 {
 	if (p->sum != 0xffff)
 		return CHECKSUM;
-	*partial = false;
-	if (!(r->flags & ROUTED))
-		return NONE;
-	if (p->control & (TCP_SYN | TCP_FIN | TCP_RST))
+	if (r->flags & ROUTED && p->control & (TCP_SYN | TCP_FIN | TCP_RST))
 		return CONTROL;
 	if (r->flags & HOP && p->hops <= 1)
 		return HOPS;

@@ -1,31 +1,5 @@
 // What routers and translators do to a packet.
 
-// The part of the kernel's buffer that says how far its checksum is; offsets are
-// relocated when the program is loaded.
-struct sk_buff {
-	__u8 ip_summed : 2;
-	__u16 csum_start, csum_offset; // from the start of the buffer, from there
-	__u16 mac_header;              // from the start of the buffer
-} __attribute__((preserve_access_index));
-
-#define CHECKSUM_PARTIAL 3 // include/linux/skbuff.h
-
-// summed tells whether the device has to complete the checksum. A guest may say so of any
-// place in the packet, such as its addresses.
-static __always_inline enum reason summed(struct __sk_buff *skb, const struct packet *p, bool *partial)
-{
-	struct sk_buff *k = (void *)skb;
-	__u16 start;
-
-	*partial = BPF_CORE_READ_BITFIELD_PROBED(k, ip_summed) == CHECKSUM_PARTIAL;
-	if (!*partial)
-		return NONE;
-	start = BPF_CORE_READ(k, csum_start) - BPF_CORE_READ(k, mac_header);
-	if (start != p->transport || BPF_CORE_READ(k, csum_offset) != sum_at(p->flow.protocol))
-		return CHECKSUM;
-	return NONE;
-}
-
 static __always_inline __u16 add(__u16 a, __u16 b)
 {
 	return fold((__u32)a + b);
