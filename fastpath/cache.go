@@ -51,7 +51,7 @@ type Use struct {
 }
 
 // A Cache holds decisions of the switch and repeats them in the kernel. It implements
-// vswitch.Memory. All its methods may be called at once; Close only when no other runs.
+// vswitch.Memory. All its methods may be called at once, also by Config.Used; Close only when no other runs.
 type Cache struct {
 	*kernel
 	used    func(Use)
@@ -69,11 +69,9 @@ type Cache struct {
 	sessions map[direction]heard
 	stats    counts
 
-	harvesting sync.Mutex // held by who scans all records, before mu
-	harvested  uint32     // when, in ticks
-	flows      int
-
-	refusals refusals
+	flows     int
+	harvested atomic.Uint32 // when, in ticks
+	refusals  refusals
 }
 
 const (

@@ -61,6 +61,26 @@ type cacheFlow struct {
 	Zero        uint16
 }
 
+type cacheReason uint32
+
+const (
+	cacheReasonNONE      cacheReason = 0
+	cacheReasonUNKNOWN   cacheReason = 1
+	cacheReasonSTALE     cacheReason = 2
+	cacheReasonIDLE      cacheReason = 3
+	cacheReasonOPENING   cacheReason = 4
+	cacheReasonOVERRUN   cacheReason = 5
+	cacheReasonKIND      cacheReason = 6
+	cacheReasonLENGTH    cacheReason = 7
+	cacheReasonSEGMENTS  cacheReason = 8
+	cacheReasonCONTROL   cacheReason = 9
+	cacheReasonHOPS      cacheReason = 10
+	cacheReasonCHECKSUM  cacheReason = 11
+	cacheReasonSOCKET    cacheReason = 12
+	cacheReasonREWRITING cacheReason = 13
+	cacheReasonREASONS   cacheReason = 14
+)
+
 type cacheRecord struct {
 	_               structs.HostLayout
 	Stamp           uint64
@@ -133,6 +153,7 @@ const (
 	cacheProgWeftfpXdp   = "weftfp_xdp"
 	cacheVarFlagType     = "flag_type"
 	cacheVarMask         = "mask"
+	cacheVarReasonType   = "reason_type"
 	cacheVarSeed         = "seed"
 	cacheVarShared       = "shared"
 	cacheVarShift        = "shift"
@@ -202,12 +223,13 @@ type cacheMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type cacheVariableSpecs struct {
-	FlagType  *ebpf.VariableSpec `ebpf:"flag_type"`
-	Mask      *ebpf.VariableSpec `ebpf:"mask"`
-	Seed      *ebpf.VariableSpec `ebpf:"seed"`
-	Shared    *ebpf.VariableSpec `ebpf:"shared"`
-	Shift     *ebpf.VariableSpec `ebpf:"shift"`
-	StateType *ebpf.VariableSpec `ebpf:"state_type"`
+	FlagType   *ebpf.VariableSpec `ebpf:"flag_type"`
+	Mask       *ebpf.VariableSpec `ebpf:"mask"`
+	ReasonType *ebpf.VariableSpec `ebpf:"reason_type"`
+	Seed       *ebpf.VariableSpec `ebpf:"seed"`
+	Shared     *ebpf.VariableSpec `ebpf:"shared"`
+	Shift      *ebpf.VariableSpec `ebpf:"shift"`
+	StateType  *ebpf.VariableSpec `ebpf:"state_type"`
 }
 
 // cacheObjects contains all objects after they have been loaded into the kernel.
@@ -251,12 +273,13 @@ func (m *cacheMaps) Close() error {
 //
 // It can be passed to loadCacheObjects or ebpf.CollectionSpec.LoadAndAssign.
 type cacheVariables struct {
-	FlagType  *ebpf.Variable `ebpf:"flag_type"`
-	Mask      *ebpf.Variable `ebpf:"mask"`
-	Seed      *ebpf.Variable `ebpf:"seed"`
-	Shared    *ebpf.Variable `ebpf:"shared"`
-	Shift     *ebpf.Variable `ebpf:"shift"`
-	StateType *ebpf.Variable `ebpf:"state_type"`
+	FlagType   *ebpf.Variable `ebpf:"flag_type"`
+	Mask       *ebpf.Variable `ebpf:"mask"`
+	ReasonType *ebpf.Variable `ebpf:"reason_type"`
+	Seed       *ebpf.Variable `ebpf:"seed"`
+	Shared     *ebpf.Variable `ebpf:"shared"`
+	Shift      *ebpf.Variable `ebpf:"shift"`
+	StateType  *ebpf.Variable `ebpf:"state_type"`
 }
 
 // cachePrograms contains all programs after they have been loaded into the kernel.

@@ -12,7 +12,6 @@ import (
 const chunk = 512
 
 // scan calls f for each record in use, under mu, and between now and then without it.
-// The caller holds harvesting.
 func (c *Cache) scan(f func(i uint32, r *record), between func()) {
 	for from := uint32(1); ; from += chunk {
 		c.mu.Lock()
@@ -36,18 +35,16 @@ func nothing() {}
 // Harvest looks at all that is remembered: it counts what was forwarded, tells Config.Used
 // what was in use since the last harvest, and makes room. It is to be called every second.
 func (c *Cache) Harvest() {
-	c.harvesting.Lock()
 	c.reap()
 	c.makeRoom()
-	c.harvesting.Unlock()
 	c.forget()
 	c.settle()
 }
 
 // reap retires what is used no more, and tells of what is.
 func (c *Cache) reap() {
-	since, now := c.harvested, c.clock.now()
-	c.harvested = now
+	now := c.clock.now()
+	since := c.harvested.Swap(now)
 	var uses []Use
 	c.scan(func(i uint32, r *record) {
 		c.account(r)
@@ -109,8 +106,6 @@ func (c *Cache) account(r *record) {
 
 // count brings the counters up to date.
 func (c *Cache) count() {
-	c.harvesting.Lock()
-	defer c.harvesting.Unlock()
 	c.scan(func(_ uint32, r *record) { c.account(r) }, nothing)
 }
 
@@ -165,7 +160,5 @@ func (c *Cache) makeRoom() {
 
 // Flush makes the cache forget everything.
 func (c *Cache) Flush() {
-	c.harvesting.Lock()
-	defer c.harvesting.Unlock()
 	c.scan(func(i uint32, _ *record) { c.retire(i) }, nothing)
 }

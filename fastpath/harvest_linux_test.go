@@ -160,7 +160,7 @@ func TestUsed(t *testing.T) {
 		for i := range r.records[:r.unused] {
 			r.records[i].Used -= ticks
 		}
-		r.harvested -= ticks - 1
+		r.harvested.Add(1 - ticks)
 	}
 	r.Harvest()
 	past(5)

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -go-package fastpath -output-stem cache -type address -type flow -type record -type bucket -type backlog -type flag -type state cache bpf/cache.c -- -mcpu=v3 -O2 -Wall -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -go-package fastpath -output-stem cache -type address -type flow -type record -type bucket -type backlog -type flag -type state -type reason cache bpf/cache.c -- -mcpu=v3 -O2 -Wall -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu
 
 // ErrKernel says that the kernel cannot run the programs of the cache.
 var ErrKernel = errors.New("the kernel takes no flow cache")

@@ -86,8 +86,6 @@ func (c *Cache) SetPort(id frame.PortID, p Port) error {
 // the port was on.
 func (c *Cache) RemovePort(id frame.PortID) {
 	c.served[id/64].And(^uint64(1 << (id % 64)))
-	c.harvesting.Lock()
-	defer c.harvesting.Unlock()
 	c.mu.Lock()
 	if p := c.ports[id]; p != nil {
 		c.setTAP(p.Port, false)

@@ -17,8 +17,10 @@ type Stats struct {
 
 // reasonNames are those of enum reason in bpf/reason.h.
 var reasonNames = [...]string{
-	1: "unknown", "stale", "idle", "opening", "overrun", "kind", "length", "segments", "control", "hops",
-	"checksum", "socket", "rewriting",
+	cacheReasonUNKNOWN: "unknown", cacheReasonSTALE: "stale", cacheReasonIDLE: "idle",
+	cacheReasonOPENING: "opening", cacheReasonOVERRUN: "overrun",
+	cacheReasonKIND: "kind", cacheReasonLENGTH: "length", cacheReasonSEGMENTS: "segments", cacheReasonCONTROL: "control",
+	cacheReasonHOPS: "hops", cacheReasonCHECKSUM: "checksum", cacheReasonSOCKET: "socket", cacheReasonREWRITING: "rewriting",
 }
 
 // Stats returns what was counted so far.
@@ -39,6 +41,9 @@ func (c *Cache) Stats() Stats {
 	}
 	c.refusals.mu.Unlock()
 	for reason, name := range reasonNames {
+		if name == "" {
+			continue
+		}
 		var each []uint64                          // processor
 		_ = c.misses.Lookup(uint32(reason), &each) // fails once closed only
 		for _, n := range each {
@@ -64,11 +69,8 @@ type Entry struct {
 
 var stateNames = [...]string{cacheStateFRESH: "fresh", cacheStateQUEUED: "queued", cacheStateHELD: "held", cacheStateDIRECT: "direct"}
 
-// Entries yields what the cache holds, in no order. Meanwhile no other method may be called
-// that looks at all of it.
+// Entries yields what the cache holds, in no order.
 func (c *Cache) Entries(yield func(Entry) bool) {
-	c.harvesting.Lock()
-	defer c.harvesting.Unlock()
 	var some []Entry
 	ended := false
 	c.scan(func(_ uint32, r *record) {

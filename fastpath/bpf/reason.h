@@ -1,5 +1,4 @@
-// Why frames went on to the switch, counted for each processor. The names are those of
-// reasonNames in stats.go.
+// Why frames went on to the switch, counted for each processor.
 enum reason {
 	NONE,
 	UNKNOWN,  // no record is about it
@@ -17,6 +16,8 @@ enum reason {
 	REWRITING,// could not be rewritten
 	REASONS,
 };
+
+const enum reason *reason_type __attribute__((unused)); // so that the process knows them
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
