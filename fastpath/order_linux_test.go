@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"weft/frame"
@@ -15,7 +16,7 @@ import (
 )
 
 // A relay reads the rig's queue as a worker of the switch does, and sends what it reads
-// to b behind what went there directly.
+// on behind what went there directly.
 type relay struct {
 	*rig
 	out      int // a packet socket
@@ -27,11 +28,13 @@ type relay struct {
 	read  int    // how much was read since
 }
 
-func newRelay(r *rig, d frame.Decision) *relay {
+// newRelay makes one that sends to the device of the index out.
+func newRelay(r *rig, out int, d frame.Decision) *relay {
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	must(r, err)
 	r.Cleanup(func() { unix.Close(fd) })
-	must(r, unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: 0, Ifindex: r.b.index}))
+	must(r, unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, mark)) // for the guard
+	must(r, unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: 0, Ifindex: out}))
 	return &relay{rig: r, out: fd, decision: d}
 }
 
@@ -70,9 +73,29 @@ func (w *relay) turn() {
 // However often a decision changes while frames come as fast as they can be sent, none
 // overtakes another.
 func TestOrder(t *testing.T) {
-	r := newRig(t, Config{})
+	t.Run("TAP", func(t *testing.T) {
+		r := newRig(t, Config{})
+		testOrder(r, r.b.index, func() []byte {
+			p, _ := r.b.read(t)
+			return p
+		})
+	})
+	for name, peer := range map[string]bool{"veth": false, "peer": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, Config{})
+			veth, far := newVeth(t)
+			attach(t, veth, guard(t), ebpf.AttachTCXEgress)
+			must(t, r.SetPort(portB, Port{Index: veth, Queue: r.queue.index, Peer: peer}))
+			testOrder(r, veth, far.read)
+		})
+	}
+}
+
+// testOrder has a decision change again and again, and checks what is received. Frames
+// relayed go to the device of the index out.
+func testOrder(r *rig, out int, receive func() []byte) {
 	p := frametest.UDP(frametest.Station(1), frametest.Station(2), make([]byte, 8))
-	w := newRelay(r, bridged(t, p))
+	w := newRelay(r, out, bridged(r, p))
 	var stop atomic.Bool
 	var all sync.WaitGroup
 	all.Go(func() {
@@ -84,23 +107,23 @@ func TestOrder(t *testing.T) {
 		sent := append(make([]byte, virtioLen), p...)
 		for n := uint64(1); !stop.Load(); n++ {
 			binary.BigEndian.PutUint64(sent[len(sent)-8:], n)
-			must(t, write(r.a.fd, sent))
+			must(r, write(r.a.fd, sent))
 		}
 	})
 	const changes = 20
 	last, changed := uint64(0), 0
 	for end := time.Now().Add(6 * patience); changed < changes; {
 		if time.Now().After(end) {
-			t.Errorf("the decision was in force %d times only", changed)
+			r.Errorf("the decision was in force %d times only", changed)
 			break
 		}
-		got, _ := r.b.read(t)
+		got := receive()
 		if len(got) != len(p) {
 			continue
 		}
 		n := binary.BigEndian.Uint64(got[len(got)-8:])
 		if n <= last {
-			t.Errorf("frame %d came behind %d", n, last)
+			r.Errorf("frame %d came behind %d", n, last)
 		}
 		if last = n; n%64 == 0 {
 			for e := range r.Entries {
@@ -114,7 +137,7 @@ func TestOrder(t *testing.T) {
 	stop.Store(true)
 	all.Wait()
 	r.Harvest()
-	t.Logf("%d frames, %d by the switch, %+v", last, w.relayed, r.Stats())
+	r.Logf("%d frames, %d by the switch, %+v", last, w.relayed, r.Stats())
 }
 
 func write(fd int, p []byte) error {
