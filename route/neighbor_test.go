@@ -231,3 +231,29 @@ func TestNeighborWithAZone(t *testing.T) {
 		t.Errorf("%d neighbors, want the guest alone", n)
 	}
 }
+
+// What an earlier process knew is used at once, and asked whether it still is so.
+func TestNeighborLearnedIsUsedAndProbed(t *testing.T) {
+	both(t, func(t *testing.T, w family) {
+		r := newRig(t)
+		r.Learn(r.now, portB, w.guestB.Addr, w.guestB.MAC, guestPort)
+		r.Learn(r.now, portB, w.guestB.Addr, w.guestB.MAC+1, guestPort) // it is known
+		r.Learn(r.now, 99, w.guestB.Addr, w.guestB.MAC, guestPort)      // no interface
+		r.expectForwarded(r.route(guestPort, w.udp(w.guestB)), portB, w.guestB.MAC)
+		if n := len(r.Neighbors(r.now)); n != 1 {
+			t.Errorf("%d neighbors, want one", n)
+		}
+		r.injected()
+		r.Tick(r.now)
+		if asked := r.injected(); len(asked) != 1 || frame.Ethernet(asked[0].frame).Dst() != w.guestB.MAC {
+			t.Errorf("asked %d times, want the station itself once", len(asked))
+		}
+		for range 4 {
+			r.now += time.Second
+			r.Tick(r.now)
+		}
+		if n := r.neighbor(portB, w.guestB.Addr); n.MAC != 0 {
+			t.Errorf("it never answered, and is %v still", n.MAC)
+		}
+	})
+}

@@ -174,6 +174,28 @@ func (r *Router) SetNeighbor(at frame.PortID, a netip.Addr, mac frame.MAC) {
 	ns.countLocked(n, 0)
 }
 
+// Learn has the router know a neighbor that was known to an earlier process, unless it
+// knows one by that address. It is sent to at once, and asked whether it still is there. Frames
+// of port cause made it necessary.
+func (r *Router) Learn(now time.Duration, at frame.PortID, a netip.Addr, mac frame.MAC, cause frame.PortID) {
+	if mac == 0 || mac.IsGroup() || r.view.Load().byPort[at] == nil {
+		return
+	}
+	ns := &r.neighbors
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if ns.find(at, a) != nil {
+		return
+	}
+	n := ns.addLocked(at, a, cause)
+	if n == nil {
+		return
+	}
+	n.state, n.heard, n.confirmed = resolved, now, now-reachableTime // RFC 4861 7.3.2: stale
+	n.use(now)
+	ns.resolveLocked(n, mac)
+}
+
 // DeleteNeighbor says that the host's kernel no longer knows a neighbor at an outside
 // interface. If it is asked for at the time, that goes on.
 func (r *Router) DeleteNeighbor(at frame.PortID, a netip.Addr) {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/netip"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -49,6 +50,7 @@ func (d *Daemon) learnFlowsLocked(left []fastpath.LeftEntry) {
 		stations++
 		d.sw.Learn(in, e.Was.Src)
 		d.sw.Learn(out, e.Is.Dst)
+		d.learnHopLocked(e, in, out)
 		if e.Basis.Session == 0 {
 			continue
 		}
@@ -71,6 +73,44 @@ func (d *Daemon) learnFlowsLocked(left []fastpath.LeftEntry) {
 	if len(left) > 0 {
 		d.log.Info("flow cache taken over", zap.Int("decisions", stations), zap.Int("sessions", restored))
 	}
+}
+
+// learnHopLocked has the router know the next hop of a flow that was routed.
+func (d *Daemon) learnHopLocked(e fastpath.LeftEntry, in, out frame.PortID) {
+	if !e.Basis.Routed {
+		return
+	}
+	router, now := d.layer3.router, d.sw.Now()
+	from, to := endpointOf(e.Was.SrcAddr, 0).Addr(), endpointOf(e.Is.DstAddr, 0).Addr()
+	if e.Was.DstAddr == e.Is.DstAddr {
+		if way, err := router.Explain(d.interfaceLocked(in), from, to); err == nil && way.NextHop.IsValid() {
+			router.Learn(now, way.Route.Port, way.NextHop, e.Is.Dst, in)
+		}
+		return
+	}
+	// Where an address leads that the translator gave it, its subnet says.
+	if n := d.networkOfPortLocked(out); n != nil && n.gateway != nil {
+		if slices.ContainsFunc(n.cfg.Subnets, func(s netip.Prefix) bool { return s.Contains(to) }) {
+			router.Learn(now, n.gateway.id, to, e.Is.Dst, in)
+		}
+	}
+}
+
+// interfaceLocked returns the interface of the router that frames of a port come to; zero:
+// there is none.
+func (d *Daemon) interfaceLocked(id frame.PortID) frame.PortID {
+	n := d.networkOfPortLocked(id)
+	if n != nil && n.gateway != nil {
+		return n.gateway.id
+	}
+	for _, n := range d.segmentsLocked() {
+		for _, u := range n.uplinks {
+			if u.wire == id {
+				return u.host
+			}
+		}
+	}
+	return 0
 }
 
 // networkOfPortLocked returns the network that a port is in, or nil.
