@@ -64,6 +64,8 @@ type Cache struct {
 	counters map[frame.PortID]*Counters // also of ports that were removed
 	kinds    [cachePlaces][2]int        // how many records of stations and of flows there are for places that hash there
 	free     []uint32                   // records
+	held     map[frame.PortID]int       // records that are not free, by port of entry
+	share    int                        // how many of them a port could have when there was last no room for all
 	unused   uint32                     // the first record that never was
 	retired  []retirement
 	sessions map[direction]heard
@@ -106,7 +108,7 @@ func New(c Config) (*Cache, error) {
 	}
 	return &Cache{
 		kernel: k, flows: flows, used: c.Used, clock: now, unused: 1,
-		ports: map[frame.PortID]*port{}, counters: map[frame.PortID]*Counters{}, sessions: map[direction]heard{},
+		ports: map[frame.PortID]*port{}, counters: map[frame.PortID]*Counters{}, held: map[frame.PortID]int{}, sessions: map[direction]heard{},
 	}, nil
 }
 

@@ -1,6 +1,7 @@
 package fastpath
 
 import (
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -129,33 +130,62 @@ func (c *Cache) Forget(id frame.PortID) {
 	delete(c.counters, id)
 }
 
-// makeRoom retires the records that were longest unused if there are too many.
+// makeRoom retires records if there are too many: of the ports that have most, those that
+// were longest unused.
 func (c *Cache) makeRoom() {
 	c.mu.Lock()
-	excess := c.stats.flows - c.flows
+	full := c.stats.flows >= c.flows
 	c.mu.Unlock()
-	if excess <= 0 {
+	if !full {
 		return
 	}
 	type candidate struct {
-		age   int32
-		index uint32
-		used  uint32
+		age         int32
+		index, used uint32
+		in          frame.PortID
 	}
 	var all []candidate
+	excess := map[frame.PortID]int{}
 	now := c.clock.now()
-	c.scan(func(i uint32, r *record) { all = append(all, candidate{int32(now - r.Used), i, r.Used}) }, nothing)
+	c.scan(func(i uint32, r *record) {
+		all = append(all, candidate{int32(now - r.Used), i, r.Used, frame.PortID(r.In)})
+		excess[frame.PortID(r.In)]++
+	}, nothing)
+	share := level(excess, c.flows-c.flows/16)
+	for in := range excess {
+		excess[in] -= share
+	}
 	slices.SortFunc(all, func(a, b candidate) int { return int(b.age) - int(a.age) })
-	for some := range slices.Chunk(all[:min(excess, len(all))], chunk) {
+	for some := range slices.Chunk(all, chunk) {
 		c.mu.Lock()
+		c.share = share
 		for _, o := range some {
-			if r := &c.records[o.index]; r.Place != 0 && r.Used == o.used {
+			if r := &c.records[o.index]; excess[o.in] > 0 && r.Place != 0 && r.Used == o.used {
 				c.retire(o.index)
 				c.stats.evicted++
+				excess[o.in]--
 			}
 		}
 		c.mu.Unlock()
 	}
+}
+
+// level returns how many places of some each port may have at most, so that none has more
+// while another has less than it wants.
+func level(wanted map[frame.PortID]int, places int) int {
+	ascending := make([]int, 0, len(wanted))
+	for _, n := range wanted {
+		ascending = append(ascending, n)
+	}
+	slices.Sort(ascending)
+	for i, n := range ascending {
+		share := places / (len(ascending) - i)
+		if n > share {
+			return share
+		}
+		places -= n
+	}
+	return math.MaxInt
 }
 
 // Flush makes the cache forget everything.

@@ -1,6 +1,7 @@
 package fastpath
 
 import (
+	"math"
 	"sync"
 	"testing"
 
@@ -39,16 +40,98 @@ func TestEviction(t *testing.T) {
 		t.Errorf("%+v: there was room for all", s)
 	}
 	r.Harvest()
-	for n := range flows / 8 {
+	for n := range flows / 16 {
 		remember(flows + n)
 	}
 	r.open()
-	if s := r.Stats(); s.Flows > flows*9/8 || s.Evicted == 0 {
+	if s := r.Stats(); s.Flows > flows || s.Evicted == 0 {
 		t.Errorf("%+v", s)
 	}
-	for n := range flows / 8 {
+	for n := range flows / 16 {
 		if got, _ := r.send(stationsOf(flows+n), frame.Offload{}); got == nil {
 			t.Errorf("the decision for pair %d was forgotten, which was used later than others", n)
+		}
+	}
+}
+
+// Whoever makes up flows as fast as he can takes no room from others: neither is what they
+// have forgotten, nor what is new of theirs refused.
+func TestPortsShare(t *testing.T) {
+	const flows, few = 1024, 48
+	r := newRig(t, Config{Flows: flows})
+	remember := func(in, out frame.PortID, n int) {
+		d := bridged(t, stationsOf(n))
+		d.In, d.Out = in, out
+		r.Remember(&d, r.Mark())
+	}
+	has := func(in frame.PortID) (n int) {
+		for e := range r.Entries {
+			if e.In == in {
+				n++
+			}
+		}
+		return n
+	}
+	for n := range few {
+		remember(portB, portA, n)
+	}
+	for i := range r.records[:r.unused] {
+		r.records[i].Used -= 10 // silent for a while, but no longer than it may be
+	}
+	next := 0
+	flood := func() {
+		for range 2 * flows {
+			remember(portA, portB, next)
+			next++
+		}
+	}
+	for round := 1; round < 6; round++ {
+		flood()
+		for n := range few {
+			remember(portB, portA, round*few+n)
+		}
+		r.Harvest()
+		// A bucket is the one thing that all share.
+		if got, want := has(portB), (round+1)*few-few/4; got < want {
+			t.Errorf("round %d: %d decisions, want %d; %+v", round, got, want, r.Stats())
+		}
+		if got := has(portA); got < flows/2 {
+			t.Errorf("round %d: %d decisions of the port with many", round, got)
+		}
+	}
+	// Nor by having one decision made again and again.
+	for range 2 * flows {
+		r.Changed(frame.PortSubject(portA))
+		remember(portA, portB, 0)
+	}
+	before := has(portB)
+	for n := range few / 4 {
+		r.Changed(frame.PortSubject(portB))
+		remember(portB, portA, flows+n)
+	}
+	if got, want := has(portB), before+few/4; got < want-1 {
+		t.Errorf("%d decisions, want %d; %+v", got, want, r.Stats())
+	}
+}
+
+func TestLevel(t *testing.T) {
+	for _, c := range []struct {
+		wanted []int
+		places int
+		most   int
+	}{
+		{[]int{10}, 8, 8},
+		{[]int{1, 2, 3}, 6, math.MaxInt},
+		{[]int{100, 3, 100}, 63, 30},
+		{[]int{100, 3, 20}, 63, 40},
+		{[]int{5, 5, 5}, 9, 3},
+	} {
+		wanted := map[frame.PortID]int{}
+		for i, n := range c.wanted {
+			wanted[frame.PortID(i)] = n
+		}
+		if got := level(wanted, c.places); got != c.most {
+			t.Errorf("%v of %d: at most %d each, want %d", c.wanted, c.places, got, c.most)
 		}
 	}
 }

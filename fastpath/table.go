@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"sync/atomic"
 	"time"
+
+	"weft/frame"
 )
 
 // mix and hash are those of bpf/record.h and bpf/cache.c.
@@ -87,15 +89,18 @@ func publish(slot *uint64, hash uint64, index uint32) {
 	atomic.StoreUint64(slot, hash>>32<<32|uint64(index))
 }
 
-// take returns the index of a free record, or zero.
-func (c *Cache) take() uint32 {
+// take returns the index of a free record, or zero. One port could fill the table in no time:
+// the last ninth of it is for ports that have less than their share, or than is left.
+func (c *Cache) take(in frame.PortID) uint32 {
+	left := len(c.free) + len(c.records) - int(c.unused)
+	if left == 0 || left <= len(c.records)-1-c.flows && c.held[in] >= max(left, c.share) {
+		return 0
+	}
+	c.held[in]++
 	if n := len(c.free); n > 0 {
 		i := c.free[n-1]
 		c.free = c.free[:n-1]
 		return i
-	}
-	if int(c.unused) == len(c.records) {
-		return 0
 	}
 	c.unused++
 	return c.unused - 1
@@ -104,7 +109,7 @@ func (c *Cache) take() uint32 {
 // install makes a record the one for what it is about. It returns false if there is no
 // room.
 func (c *Cache) install(hash uint64, r *record) bool {
-	i := c.take()
+	i := c.take(frame.PortID(r.In))
 	if i == 0 {
 		return false
 	}
@@ -187,6 +192,15 @@ func (c *Cache) settle() {
 			continue
 		}
 		c.account(&c.records[r.index])
-		c.free = append(c.free, r.index)
+		c.release(r.index)
 	}
+}
+
+// release makes a record free.
+func (c *Cache) release(i uint32) {
+	in := frame.PortID(c.records[i].In)
+	if c.held[in]--; c.held[in] == 0 {
+		delete(c.held, in)
+	}
+	c.free = append(c.free, i)
 }
