@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"weft/frame"
@@ -82,6 +83,10 @@ func TestOrder(t *testing.T) {
 	})
 	for name, peer := range map[string]bool{"veth": false, "peer": true} {
 		t.Run(name, func(t *testing.T) {
+			isolate(t)
+			if _, err := link.QueryPrograms(link.QueryOptions{Target: 1, Attach: ebpf.AttachTCXIngress}); err != nil {
+				t.Skip("before 6.5 a processor that is overrun leaves what was sent to a veth for later: the kernel itself reorders then")
+			}
 			r := newRig(t, Config{})
 			veth, far := newVeth(t)
 			attach(t, veth, guard(t), ebpf.AttachTCXEgress)
