@@ -10,6 +10,7 @@
 
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
@@ -115,8 +116,12 @@ static __always_inline int send(struct __sk_buff *skb, const struct record *r)
 	__u16 flags = r->flags;
 
 	skb->mark = flags & MARKED ? MARK : 0;
-	if (flags & PEER)
+	if (flags & PEER) {
+		// Linux before 6.15 leaves it at another host's, since the frame came by another
+		// device than it is for, and the peer's stack would drop it.
+		bpf_skb_change_type(skb, PACKET_HOST);
 		return bpf_redirect_peer(r->out, 0);
+	}
 	return bpf_redirect(r->out, flags & INTO ? BPF_F_INGRESS : 0);
 }
 
