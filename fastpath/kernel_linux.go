@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"runtime"
-	"unsafe"
+	"runtime/debug"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/rlimit"
@@ -26,19 +25,6 @@ type kernel struct {
 	seed            uint64 // of hashes
 	memory
 }
-
-// A memory is that of the maps of bpf/record.h. It is there as long as the memory is
-// referred to, whatever is closed.
-type memory struct {
-	records  []record
-	buckets  []cacheBucket
-	backlogs []cacheBacklog
-	common   *cacheCommon
-	mapped   *mapping
-}
-
-// A mapping is what to unmap in the end.
-type mapping struct{ all [][]byte }
 
 // A record is a decision and what came of it: bpf/record.h.
 type record = cacheRecord
@@ -76,6 +62,7 @@ func load(records, buckets int) (*kernel, error) {
 	if err != nil {
 		return nil, explain(err)
 	}
+	debug.FreeOSMemory() // the types of the kernel took much of it
 	return &kernel{
 		c.DetachProgram(cacheProgWeftfpIn), c.DetachProgram(cacheProgWeftfpOut), c.DetachProgram(cacheProgWeftfpXdp),
 		c.DetachMap(cacheMapMisses), c.DetachMap(cacheMapTaps), seed, shared,
@@ -87,38 +74,6 @@ func explain(err error) error {
 		return fmt.Errorf("%w: %w: CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are needed (run as root, or set AmbientCapabilities=)", ErrKernel, err)
 	}
 	return fmt.Errorf("%w: %w: Linux 5.15 or later with CONFIG_DEBUG_INFO_BTF is needed", ErrKernel, err)
-}
-
-// maps are those that have a memory.
-type maps struct{ records, buckets, backlogs, common *ebpf.Map }
-
-// mmap maps all of them; common lies at an offset in its map.
-func (m *maps) mmap(common uint32) (memory, error) {
-	to := memory{mapped: &mapping{}}
-	var parts [4][]byte
-	for i, one := range []*ebpf.Map{m.records, m.buckets, m.backlogs, m.common} {
-		size := int(one.MaxEntries()) * int(one.ValueSize())
-		page := os.Getpagesize()
-		p, err := unix.Mmap(one.FD(), 0, (size+page-1)/page*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-		if err != nil {
-			to.mapped.unmap()
-			return memory{}, fmt.Errorf("map the memory of %v: %w", one, err)
-		}
-		parts[i] = p
-		to.mapped.all = append(to.mapped.all, p)
-	}
-	to.records = unsafe.Slice((*record)(unsafe.Pointer(&parts[0][0])), m.records.MaxEntries())
-	to.buckets = unsafe.Slice((*cacheBucket)(unsafe.Pointer(&parts[1][0])), m.buckets.MaxEntries())
-	to.backlogs = unsafe.Slice((*cacheBacklog)(unsafe.Pointer(&parts[2][0])), m.backlogs.MaxEntries())
-	to.common = (*cacheCommon)(unsafe.Pointer(&parts[3][common]))
-	runtime.AddCleanup(to.mapped, func(all [][]byte) { (&mapping{all}).unmap() }, to.mapped.all)
-	return to, nil
-}
-
-func (m *mapping) unmap() {
-	for _, p := range m.all {
-		_ = unix.Munmap(p) // fails for what is no mapping only
-	}
 }
 
 // grace waits until no program runs that ran when it was called, and reports whether it

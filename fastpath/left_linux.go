@@ -37,6 +37,10 @@ func Left(p *ebpf.Program) ([]LeftEntry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("flow cache: read what is left: %w", err)
 	}
+	defer memory.close()
+	if err := memory.windows.records.reachAll(); err != nil {
+		return nil, fmt.Errorf("flow cache: read what is left: %w", err)
+	}
 	now, err := newClock()
 	if err != nil {
 		return nil, err

@@ -58,6 +58,10 @@ func (c *Cache) SetPort(id frame.PortID, p Port) error {
 		return errors.New("flow cache: port 0 is none")
 	}
 	c.mu.Lock()
+	if err := c.windows.backlogs.reach(int(id)); err != nil {
+		c.mu.Unlock()
+		return fmt.Errorf("flow cache: port %d: %w", id, err)
+	}
 	known := c.ports[id]
 	if known == nil {
 		known = &port{}

@@ -49,9 +49,9 @@ func (r *record) isFor(o *record) bool {
 }
 
 // bucket returns the slots in which a record of that hash may be.
-func (c *Cache) bucket(hash uint64) []uint64 {
-	return c.buckets[uint32(hash)&uint32(len(c.buckets)-1)].Slots[:]
-}
+func (c *Cache) bucket(hash uint64) []uint64 { return c.buckets[c.bucketIndex(hash)].Slots[:] }
+
+func (c *Cache) bucketIndex(hash uint64) int { return int(hash) & (len(c.buckets) - 1) }
 
 // find returns the slot and the index of the record that is found by what r is found by.
 func (c *Cache) find(hash uint64, r *record) (slot *uint64, index uint32) {
@@ -96,19 +96,25 @@ func (c *Cache) take(in frame.PortID) uint32 {
 	if left == 0 || left <= len(c.records)-1-c.flows && c.held[in] >= max(left, c.share) {
 		return 0
 	}
-	c.held[in]++
-	if n := len(c.free); n > 0 {
-		i := c.free[n-1]
-		c.free = c.free[:n-1]
-		return i
+	i := c.unused
+	switch n := len(c.free); {
+	case n > 0:
+		i, c.free = c.free[n-1], c.free[:n-1]
+	case c.windows.records.reach(int(i)) != nil:
+		return 0
+	default:
+		c.unused++
 	}
-	c.unused++
-	return c.unused - 1
+	c.held[in]++
+	return i
 }
 
 // install makes a record the one for what it is about. It returns false if there is no
 // room.
 func (c *Cache) install(hash uint64, r *record) bool {
+	if c.windows.buckets.reach(c.bucketIndex(hash)) != nil {
+		return false
+	}
 	i := c.take(frame.PortID(r.In))
 	if i == 0 {
 		return false
