@@ -61,6 +61,9 @@ func completed(p []byte, o frame.Offload) []byte {
 // check sends a frame, which must arrive by either way as it was, and reports whether
 // it took the short cut.
 func (r *rig) check(t rapid.TB, p []byte, o frame.Offload) bool {
+	if o.GSO == frame.GSOUDP && !r.a.uso {
+		return false
+	}
 	r.a.write(r, p, o)
 	direct, as := r.b.read(r)
 	queued, left := r.queue.read(r)
