@@ -43,7 +43,7 @@ func (p *Port) atIngress() bool { return p.Side == Device || p.Side == Wire }
 type Counters struct {
 	RxFrames, RxBytes, RxSegments uint64 // segments: what superframes stand for
 	TxFrames, TxBytes, TxSegments uint64
-	Lost                          uint64 // frames of the port that found the switch's queue full
+	Lost                          uint64 // frames of the port that were behind one that found the switch's queue full
 }
 
 // A port is a Port in use.

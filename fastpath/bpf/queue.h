@@ -25,9 +25,7 @@ static __always_inline int enqueue(struct __sk_buff *skb, struct record *r, __u3
 	ticket = __sync_fetch_and_add(&b->arrived, 1) + 1;
 	if (r->ticket < ticket) // another processor may have one of the same flow
 		r->ticket = ticket;
-	r->state = lost ? HELD : QUEUED;
-	if (lost)
-		__sync_fetch_and_add(&r->lost, 1);
+	r->state = lost ? HELD : QUEUED; // the queue's device counts what it lost
 	return TC_ACT_SHOT;
 }
 

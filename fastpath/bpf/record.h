@@ -68,7 +68,7 @@ struct record {
 	__u8 heard;               // there was one
 	__u8 yields;              // the host has sent an echo request that it may be the answer to
 	__u32 group;              // of identifications
-	__u32 lost;               // frames that had no room in the queue, or were held
+	__u32 lost;               // frames that were held, or could not be rewritten
 	__u32 tried;              // when one was last put there while frames were held, in ticks
 
 	// Of flows.
