@@ -202,6 +202,24 @@ func LeftFront() ([]*ebpf.Program, error) {
 	return left, nil
 }
 
+// RemoveFronts removes the fronts that an earlier process left in this namespace, but for
+// those of the devices to keep, whose ones are about to be replaced.
+func RemoveFronts(keep func(index int) bool) error {
+	links, err := dump(netlink.LinkList)
+	if err != nil {
+		return fmt.Errorf("list links: %w", err)
+	}
+	withClsact, err := clsactDevices()
+	errs := []error{err}
+	for _, l := range links {
+		if _, xdp := xdpOf(l); keep(l.Attrs().Index) || !xdp && len(programsOf(l, withClsact, frontSeat)) == 0 {
+			continue
+		}
+		errs = append(errs, removeXDP(l), vacate(hooks(), l, ingress, frontSeat), vacate(hooks(), l, egress, frontSeat))
+	}
+	return errors.Join(errs...)
+}
+
 // Index returns the ifindex of the device.
 func (a *attachment) Index() int { return a.device.Attrs().Index }
 

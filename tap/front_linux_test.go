@@ -240,6 +240,24 @@ func programID(t *testing.T, p *ebpf.Program) ebpf.ProgramID {
 	return id
 }
 
+// What an earlier process left to a device that weft has no use for any more goes, and
+// nothing else does.
+func TestRemoveFronts(t *testing.T) {
+	eachHook(t, func(t *testing.T) {
+		c := newCrossing(t)
+		without := state(t)
+		old := newCounting(t, "weftfp_in", tcPass)
+		must(t, c.SetFront(Front{Ingress: old.Program}))
+		must(t, c.Release())
+		must(t, RemoveFronts(func(index int) bool { return index == c.Index() }))
+		checkLeft(t, old)
+		must(t, RemoveFronts(func(index int) bool { return index == c.Companion() }))
+		if now := state(t); now != without {
+			t.Errorf("left\n%s\nwant\n%s", now, without)
+		}
+	})
+}
+
 func TestFrontGoesWithDevice(t *testing.T) {
 	eachHook(t, func(t *testing.T) {
 		newVeth(t, "a0", newPlace(t), "eth0")

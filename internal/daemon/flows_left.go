@@ -22,6 +22,12 @@ func (d *Daemon) openFlows() {
 	d.learnFlowsLocked(left)
 	d.flows.ready = true
 	d.rememberLocked()
+	// Nor are its decisions to be in force where weft has no port now, or serves none.
+	ours := map[int]bool{}
+	for _, s := range d.seatsLocked() {
+		ours[s.port.Index] = true
+	}
+	d.warn(d.kernel.EndLeftFlows(func(index int) bool { return ours[index] }), "removing the flow cache of an earlier start failed in part", "host")
 }
 
 // A spot is a place in the kernel as an earlier process knew it.

@@ -35,7 +35,8 @@ type kernel interface {
 	Resolve(link int, a netip.Addr) // asks for a neighbor; does not block
 
 	NewCache(fastpath.Config) (*fastpath.Cache, error)
-	LeftFlows() ([]fastpath.LeftEntry, error) // what the cache of an earlier process knows
+	LeftFlows() ([]fastpath.LeftEntry, error)    // what the cache of an earlier process knows
+	EndLeftFlows(but func(index int) bool) error // makes an end of it at all devices but those
 }
 
 // An attachment is a device with queues. Close removes what was made for it;
@@ -195,6 +196,8 @@ func (*realKernel) LeftFlows() ([]fastpath.LeftEntry, error) {
 	}
 	return list, err
 }
+
+func (*realKernel) EndLeftFlows(but func(index int) bool) error { return tap.RemoveFronts(but) }
 
 func queues(qs []*tap.Queue) []vswitch.Queue {
 	list := make([]vswitch.Queue, len(qs))

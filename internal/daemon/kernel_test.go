@@ -382,6 +382,8 @@ func (k *memKernel) NewCache(fastpath.Config) (*fastpath.Cache, error) {
 	return nil, errors.New("a kernel of tests has no programs")
 }
 
+func (k *memKernel) EndLeftFlows(func(int) bool) error { return nil }
+
 func (k *memKernel) LeftFlows() ([]fastpath.LeftEntry, error) { return nil, nil }
 
 func (*memPort) SetFront(tap.Front) error { return nil }
