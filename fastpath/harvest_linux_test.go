@@ -57,7 +57,7 @@ func TestEviction(t *testing.T) {
 // Whoever makes up flows as fast as he can takes no room from others: neither is what they
 // have forgotten, nor what is new of theirs refused.
 func TestPortsShare(t *testing.T) {
-	const flows, few = 1024, 48
+	const flows, few = 1024, 20
 	r := newRig(t, Config{Flows: flows})
 	remember := func(in, out frame.PortID, n int) {
 		d := bridged(t, stationsOf(n))

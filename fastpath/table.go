@@ -90,10 +90,10 @@ func publish(slot *uint64, hash uint64, index uint32) {
 }
 
 // take returns the index of a free record, or zero. One port could fill the table in no time:
-// the last ninth of it is for ports that have less than their share, or than is left.
+// what is left in the end is for ports that have less than their share, or than is left.
 func (c *Cache) take(in frame.PortID) uint32 {
 	left := len(c.free) + len(c.records) - int(c.unused)
-	if left == 0 || left <= len(c.records)-1-c.flows && c.held[in] >= max(left, c.share) {
+	if left == 0 || left <= (len(c.records)-c.flows)/2 && c.held[in] >= max(left, c.share) {
 		return 0
 	}
 	i := c.unused
