@@ -73,19 +73,18 @@ var bends = []bend{
 		return one(q)
 	}},
 	{"a partial checksum elsewhere", func(r *rand.Rand, q *packet) []sent {
-		if hosts[q.to.Addr()] {
-			return nil // the kernel verifies no checksum that is to be completed, wherever that is
-		}
 		f := q.build()
-		f.header[0] = 1
-		start := [...]byte{14, 20, 26, 30, 33, 36, 54, 56}[r.IntN(8)]
-		if int(start)+8 > len(f.bytes) {
+		start, offset := [...]int{14, 20, 26, 30, 33, 36, 54, 56}[r.IntN(8)], [...]int{0, 2, 6, 16}[r.IntN(4)]
+		transport := len(f.bytes) - len(q.transport())
+		switch at := start + offset; {
+		case at+2 > len(f.bytes):
 			return nil
+		case hosts[q.to.Addr()]:
+			return nil // the kernel verifies no checksum that is to be completed, wherever that is
+		case at >= transport-1 && at <= transport+5 && !switched(f.bytes):
+			return nil // another port, for which NAT may choose any
 		}
-		f.header[6], f.header[8] = start, [...]byte{0, 2, 6, 16}[r.IntN(4)]
-		if int(start)+int(f.header[8])+2 > len(f.bytes) {
-			f.header[8] = 0
-		}
+		f.header[0], f.header[6], f.header[8] = 1, byte(start), byte(offset)
 		return []sent{f}
 	}},
 	{"no checksum", func(_ *rand.Rand, q *packet) []sent { q.noChecksum = true; return one(q) }},
@@ -111,7 +110,7 @@ var bends = []bend{
 	{"may be fragmented", func(_ *rand.Rand, q *packet) []sent { q.df = false; return one(q) }},
 	{"another class", func(r *rand.Rand, q *packet) []sent { q.tos = byte(r.Uint32()); return one(q) }},
 	{"somebody else's address", func(_ *rand.Rand, q *packet) []sent {
-		q.from = netip.AddrPortFrom(stranger.addr(q.v6()), q.from.Port())
+		q.from = netip.AddrPortFrom(stranger.addr(q.v6()), q.from.Port()+6000) // no talk's own
 		return one(q)
 	}},
 	{"another message", func(r *rand.Rand, q *packet) []sent {
