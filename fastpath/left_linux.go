@@ -21,25 +21,47 @@ type LeftEntry struct {
 	At      time.Duration // the last time that it was used, before now
 }
 
-// Left returns what a program knows that an earlier process left on a device: what it still
-// uses. A program of a version that keeps it otherwise is an error.
-func Left(p *ebpf.Program) ([]LeftEntry, error) {
+// Left returns what programs know that earlier processes left on devices: what they still
+// use, once where several know the same. A program of a version that keeps it otherwise is
+// an error; what the others know is returned all the same.
+func Left(programs ...*ebpf.Program) (all []LeftEntry, err error) {
+	read := map[ebpf.MapID]bool{} // of records
+	for _, p := range programs {
+		some, failed := leftBy(p, read)
+		all = append(all, some...)
+		if failed != nil {
+			err = errors.Join(err, fmt.Errorf("flow cache: read what is left: %w", failed))
+		}
+	}
+	return all, err
+}
+
+func leftBy(p *ebpf.Program, read map[ebpf.MapID]bool) ([]LeftEntry, error) {
 	m, err := mapsOf(p)
 	if err != nil {
-		return nil, fmt.Errorf("flow cache: read what is left: %w", err)
+		return nil, err
 	}
 	defer m.close()
 	offset, err := m.fit()
 	if err != nil {
-		return nil, fmt.Errorf("flow cache: read what is left: %w", err)
+		return nil, err
 	}
+	about, err := m.records.Info()
+	if err != nil {
+		return nil, err
+	}
+	id, _ := about.ID()
+	if read[id] {
+		return nil, nil
+	}
+	read[id] = true
 	memory, err := m.mmap(offset)
 	if err != nil {
-		return nil, fmt.Errorf("flow cache: read what is left: %w", err)
+		return nil, err
 	}
 	defer memory.close()
 	if err := memory.windows.records.reachAll(); err != nil {
-		return nil, fmt.Errorf("flow cache: read what is left: %w", err)
+		return nil, err
 	}
 	now, err := newClock()
 	if err != nil {

@@ -106,8 +106,8 @@ func TestLeft(t *testing.T) {
 	r.learn(gone)
 	r.Changed(frame.NeighborSubject(1))
 
-	program, _ := r.Programs()
-	left, err := Left(program)
+	ingress, egress := r.Programs()
+	left, err := Left(ingress, egress)
 	must(t, err)
 	if len(left) != 2 {
 		t.Fatalf("left: %+v, want two", left)

@@ -47,6 +47,7 @@ func (d *Daemon) learnFlowsLocked(left []fastpath.LeftEntry) {
 	for id, s := range d.seatsLocked() {
 		ports[spotOf(s.port)] = id
 	}
+	networks := d.networksByPortLocked()
 	stations, sessions := 0, map[uint32]*leftSession{}
 	for _, e := range left {
 		in, out := ports[spotOf(e.In)], ports[spotOf(e.Out)]
@@ -56,7 +57,7 @@ func (d *Daemon) learnFlowsLocked(left []fastpath.LeftEntry) {
 		stations++
 		d.sw.Learn(in, e.Was.Src)
 		d.sw.Learn(out, e.Is.Dst)
-		d.learnHopLocked(e, in, out)
+		d.learnHopLocked(e, in, out, networks)
 		if e.Basis.Session == 0 {
 			continue
 		}
@@ -69,7 +70,7 @@ func (d *Daemon) learnFlowsLocked(left []fastpath.LeftEntry) {
 	}
 	restored := 0
 	for _, s := range sessions {
-		if n := d.networkOfPortLocked(s.Port); n != nil && n.gateway != nil {
+		if n := networks[s.Port]; n != nil && n.gateway != nil {
 			s.Realm = n.gateway.realm
 			if d.layer3.table.Restore(d.sw.Now(), s.Held(s.said[0], s.said[1])) {
 				restored++
@@ -82,30 +83,29 @@ func (d *Daemon) learnFlowsLocked(left []fastpath.LeftEntry) {
 }
 
 // learnHopLocked has the router know the next hop of a flow that was routed.
-func (d *Daemon) learnHopLocked(e fastpath.LeftEntry, in, out frame.PortID) {
+func (d *Daemon) learnHopLocked(e fastpath.LeftEntry, in, out frame.PortID, networks map[frame.PortID]*network) {
 	if !e.Basis.Routed {
 		return
 	}
 	router, now := d.layer3.router, d.sw.Now()
 	from, to := endpointOf(e.Was.SrcAddr, 0).Addr(), endpointOf(e.Is.DstAddr, 0).Addr()
 	if e.Was.DstAddr == e.Is.DstAddr {
-		if way, err := router.Explain(d.interfaceLocked(in), from, to); err == nil && way.NextHop.IsValid() {
+		if way, err := router.Explain(d.interfaceLocked(in, networks[in]), from, to); err == nil && way.NextHop.IsValid() {
 			router.Learn(now, way.Route.Port, way.NextHop, e.Is.Dst, in)
 		}
 		return
 	}
 	// Where an address leads that the translator gave it, its subnet says.
-	if n := d.networkOfPortLocked(out); n != nil && n.gateway != nil {
+	if n := networks[out]; n != nil && n.gateway != nil {
 		if slices.ContainsFunc(n.cfg.Subnets, func(s netip.Prefix) bool { return s.Contains(to) }) {
 			router.Learn(now, n.gateway.id, to, e.Is.Dst, in)
 		}
 	}
 }
 
-// interfaceLocked returns the interface of the router that frames of a port come to; zero:
-// there is none.
-func (d *Daemon) interfaceLocked(id frame.PortID) frame.PortID {
-	n := d.networkOfPortLocked(id)
+// interfaceLocked returns the interface of the router that frames of a port of network n
+// come to; zero: there is none.
+func (d *Daemon) interfaceLocked(id frame.PortID, n *network) frame.PortID {
 	if n != nil && n.gateway != nil {
 		return n.gateway.id
 	}
@@ -119,14 +119,13 @@ func (d *Daemon) interfaceLocked(id frame.PortID) frame.PortID {
 	return 0
 }
 
-// networkOfPortLocked returns the network that a port is in, or nil.
-func (d *Daemon) networkOfPortLocked(id frame.PortID) *network {
+// networksByPortLocked returns the network that each port is in.
+func (d *Daemon) networksByPortLocked() map[frame.PortID]*network {
+	networks := map[frame.PortID]*network{}
 	for _, m := range d.membersLocked() {
-		if m.id == id {
-			return m.net
-		}
+		networks[m.id] = m.net
 	}
-	return nil
+	return networks
 }
 
 // A leftSession is a session of the translator's as the entries of its two directions

@@ -189,12 +189,12 @@ func (*realKernel) NewCache(c fastpath.Config) (*fastpath.Cache, error) { return
 
 func (*realKernel) LeftFlows() ([]fastpath.LeftEntry, error) {
 	programs, err := tap.LeftFront()
-	var list []fastpath.LeftEntry
+	left, failed := fastpath.Left(programs...)
+	err = errors.Join(err, failed)
 	for _, p := range programs {
-		left, err2 := fastpath.Left(p)
-		list, err = append(list, left...), errors.Join(err, err2, p.Close())
+		err = errors.Join(err, p.Close())
 	}
-	return list, err
+	return left, err
 }
 
 func (*realKernel) EndLeftFlows(but func(index int) bool) error { return tap.RemoveFronts(but) }
