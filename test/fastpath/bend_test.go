@@ -75,14 +75,15 @@ var bends = []bend{
 	{"a partial checksum elsewhere", func(r *rand.Rand, q *packet) []sent {
 		f := q.build()
 		start, offset := [...]int{14, 20, 26, 30, 33, 36, 54, 56}[r.IntN(8)], [...]int{0, 2, 6, 16}[r.IntN(4)]
-		transport := len(f.bytes) - len(q.transport())
+		addresses := frame.EthernetLen + len(q.tags) + map[bool]int{false: 12, true: 8}[q.v6()]
+		ports := len(f.bytes) - len(q.transport())
 		switch at := start + offset; {
 		case at+2 > len(f.bytes):
 			return nil
 		case hosts[q.to.Addr()]:
 			return nil // the kernel verifies no checksum that is to be completed, wherever that is
-		case at >= transport-1 && at <= transport+5 && !switched(f.bytes):
-			return nil // another port, for which NAT may choose any
+		case at >= addresses-1 && at <= ports+5 && !switched(f.bytes):
+			return nil // another endpoint, for which NAT may choose any port
 		}
 		f.header[0], f.header[6], f.header[8] = 1, byte(start), byte(offset)
 		return []sent{f}

@@ -83,7 +83,7 @@ var changes = []change{
 		return by.name
 	}},
 	{"a neighbor's address", 1, func(p *pair, r *rand.Rand) string {
-		mac := 0x5254_0000_f000 + frame.MAC(r.Uint32N(1<<12))
+		mac := 0x5254_0001_0000 + frame.MAC(r.Uint32N(1<<16))
 		p.both(func(v *world) {
 			v.rename(neighbor, mac)
 			v.until("packets go to the new address", mac, probe(dmz1, neighbor, p.gateways["dmz"]), probe(neighbor, hostAt0, nic0MAC))

@@ -83,12 +83,15 @@ func (o *town) start() {
 // flows starts traffic of all kinds.
 func (o *town) flows() []flow {
 	o.Helper()
+	for _, f := range lab.Families { // then all neighbors on the way are known
+		o.Reaches(o.c, f.Server)
+	}
 	all := []flow{
 		ping(o.Lab, o.a, "10.9.0.2"), ping(o.Lab, o.a, "fd09::2"),
 		pour(o.Lab, o.a, o.b, "10.9.0.2"), pour(o.Lab, o.b, o.a, "fd09::1"),
 	}
 	for _, f := range lab.Families {
-		all = append(all, askUDP(o.Lab, o.c, o.Server, f.Server), pour(o.Lab, o.c, o.Server, f.Server))
+		all = append(all, ping(o.Lab, o.c, f.Server), askUDP(o.Lab, o.c, o.Server, f.Server), pour(o.Lab, o.c, o.Server, f.Server))
 	}
 	return all
 }
@@ -144,12 +147,12 @@ func TestCacheOutlivesTheDaemon(t *testing.T) {
 		t.Run(how.name, func(t *testing.T) {
 			o := newTown(t)
 			all := o.flows()
-			o.cached(2, 8)
+			o.cached(2, 12)
 			o.settled()
 			how.end(o.w)
 			o.goOn("traffic goes on without weftd", all, 3*time.Second, 200)
 			o.start()
-			o.cached(2, 8)
+			o.cached(2, 12)
 			o.goOn("traffic goes on with the next weftd", all, time.Second, 100)
 			for _, f := range all {
 				f.check(o.Lab)
@@ -157,8 +160,8 @@ func TestCacheOutlivesTheDaemon(t *testing.T) {
 			if t.Failed() {
 				t.Logf("%s", o.w.MustWeft("counters", "--json"))
 			}
-			if s := o.w.Sessions(); len(s) < 4 {
-				t.Errorf("the new weftd knows the sessions %+v, want those of two questioners and two connections", s)
+			if s := o.w.Sessions(); len(s) < 6 {
+				t.Errorf("the new weftd knows the sessions %+v, want those of two pings, two questioners and two connections", s)
 			}
 			for port, want := range map[string]string{"ct1": "lab", "ct2": "lab"} {
 				if !knows(o.w.Stations(want), port) {
@@ -183,7 +186,7 @@ func knows(all []api.Station, port string) bool {
 func TestNothingIsLeft(t *testing.T) {
 	o := newTown(t)
 	all := o.flows()
-	o.cached(2, 8)
+	o.cached(2, 12)
 	for _, f := range all {
 		f.check(o.Lab)
 	}

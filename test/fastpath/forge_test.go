@@ -287,8 +287,8 @@ func normal(jack string, header [frame.VirtioLen]byte, f []byte) string {
 		}
 		if header[1] == 0 {
 			sum := ^ones(f[start:], 0)
-			if at-start == 6 && sum == 0 {
-				sum = 0xffff
+			if sum == 0 {
+				sum = 0xffff // as Linux has it in all protocols
 			}
 			binary.BigEndian.PutUint16(f[at:], sum)
 		}
@@ -296,7 +296,7 @@ func normal(jack string, header [frame.VirtioLen]byte, f []byte) string {
 	if header[1] != 0 {
 		segments = fmt.Sprintf("%#x %d ", header[1], binary.LittleEndian.Uint16(header[4:]))
 	}
-	if translated[jack] || len(f) >= 34 && f[12] == 0x08 && hosts[netip.AddrFrom4([4]byte(f[26:30]))] {
+	if translated[jack] || len(f) >= 38 && (hosts[netip.AddrFrom4([4]byte(f[26:]))] || hosts[netip.AddrFrom16([16]byte(f[22:]))]) {
 		mask(f)
 	}
 	return segments + hex.EncodeToString(f)

@@ -42,6 +42,9 @@ func TestCacheChangesNothing(t *testing.T) {
 	p.run(r, int(steps))
 
 	p.sameCounters()
+	if other := p.sessions(); other != "" {
+		t.Errorf("not the same sessions:\n%s", other)
+	}
 	f := p.cached.w.Fastpath()
 	t.Logf("%d frames were the same; the cache carried %d, missed %v, refused %v", p.compared, f.Hits, f.Misses, f.Refused)
 	if f.Hits < steps/2 {

@@ -30,6 +30,11 @@ type pair struct {
 func newPair(t *testing.T) *pair {
 	t.Helper()
 	p := &pair{TB: t, gateways: map[string]frame.MAC{}, undo: map[int]func(){}, ways: map[string]bool{}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("What happened:\n%s", strings.Join(p.story[max(0, len(p.story)-storyTail):], "\n"))
+		}
+	})
 	p.cached, p.plain = newWorld(t, "on"), newWorld(t, "off")
 	for _, network := range []string{"default", "dmz"} {
 		p.gateways[network] = p.plain.gateway(network)
@@ -61,11 +66,8 @@ func (p *pair) tell(format string, args ...any) {
 	p.story = append(p.story, fmt.Sprintf("%d: ", len(p.story)+1)+fmt.Sprintf(format, args...))
 }
 
-// end fails the test with the story's last part.
-func (p *pair) end(format string, args ...any) {
-	p.Helper()
-	p.Fatalf(format+"\nWhat happened:\n%s", append(args, strings.Join(p.story[max(0, len(p.story)-40):], "\n"))...)
-}
+// storyTail is how much is told of what happened before a failure.
+const storyTail = 60
 
 // exchange sends frames of the station's in both worlds, and compares what comes of it.
 func (p *pair) exchange(from *station, frames ...sent) {
@@ -102,12 +104,12 @@ func (p *pair) settle(at *station) {
 		case <-p.plain.heard:
 		case <-p.cached.heard:
 		case <-late.C:
-			p.end("what comes out is not the same: barrier %d passed: %v without, %v with\n%s", p.barriers,
-				p.plain.passed(at, p.barriers), p.cached.passed(at, p.barriers), p.difference())
+			p.Fatalf("what comes out is not the same: barrier %d passed: %v without, %v with\n%s%s", p.barriers,
+				p.plain.passed(at, p.barriers), p.cached.passed(at, p.barriers), p.difference(), p.sessions())
 		}
 	}
 	if p.Failed() {
-		p.end("there were errors")
+		p.FailNow()
 	}
 }
 
@@ -152,6 +154,30 @@ func (p *pair) difference() string {
 	for _, k := range slices.Sorted(maps.Keys(b)) {
 		if n := b[k] - a[k]; n > 0 {
 			fmt.Fprintf(&text, "%d times with the cache only: %s\n", n, described(k))
+		}
+	}
+	return text.String()
+}
+
+// sessions describes the sessions that only one of the worlds has, or has in another state.
+func (p *pair) sessions() string {
+	p.Helper()
+	list := func(v *world) (all []string) {
+		for _, n := range v.w.Sessions() {
+			all = append(all, fmt.Sprintf("%s %v %v %v %s by %s\n", n.Protocol, n.Inside, n.Outside, n.Remote, n.State, n.Port))
+		}
+		return all
+	}
+	a, b := list(p.plain), list(p.cached)
+	var text strings.Builder
+	for _, s := range a {
+		if !slices.Contains(b, s) {
+			text.WriteString("a session without the cache only: " + s)
+		}
+	}
+	for _, s := range b {
+		if !slices.Contains(a, s) {
+			text.WriteString("a session with the cache only: " + s)
 		}
 	}
 	return text.String()

@@ -20,6 +20,7 @@ import (
 type pinger struct {
 	name       string
 	kind       byte // of an echo message, as which a question looks
+	token      byte // tells its answers from those to another with the same identifier
 	conn       net.Conn
 	sent, back atomic.Uint32
 	done       chan struct{}
@@ -27,6 +28,7 @@ type pinger struct {
 	asking     sync.WaitGroup
 	listening  sync.WaitGroup
 
+	missing  int // answers that did not come, once it is stopped
 	mu       sync.Mutex
 	disorder []string // guarded by mu
 }
@@ -34,11 +36,17 @@ type pinger struct {
 // ping starts a pinger. It is one kernel's socket and another kernel's answers.
 func ping(l *lab.Lab, from *lab.NS, to string) *pinger {
 	l.Helper()
-	p := &pinger{kind: 8, name: "ping from " + from.Name + " to " + to}
+	return pingAs(l, from, to, 0, 0)
+}
+
+// pingAs starts a pinger with an identifier; zero: any.
+func pingAs(l *lab.Lab, from *lab.NS, to string, id int, token byte) *pinger {
+	l.Helper()
+	p := &pinger{kind: 8, token: token, name: "ping from " + from.Name + " to " + to}
 	if netip.MustParseAddr(to).Is6() {
 		p.kind = 128
 	}
-	if err := from.Do(func() (err error) { p.conn, err = echoSocket(to); return err }); err != nil {
+	if err := from.Do(func() (err error) { p.conn, err = echoSocket(to, id); return err }); err != nil {
 		l.Fatalf("%s: %v", p.name, err)
 	}
 	p.start(l)
@@ -78,12 +86,13 @@ func (p *pinger) start(l *lab.Lab) {
 }
 
 // echoSocket is a socket of echo messages: the kernel puts identifier and checksum in.
-func echoSocket(to string) (net.Conn, error) {
+func echoSocket(to string, id int) (net.Conn, error) {
 	addr := netip.MustParseAddr(to)
 	family, protocol := unix.AF_INET, unix.IPPROTO_ICMP
-	var sa unix.Sockaddr = &unix.SockaddrInet4{Addr: [4]byte(addr.AsSlice()[:4])}
+	var own, sa unix.Sockaddr = &unix.SockaddrInet4{Port: id}, &unix.SockaddrInet4{Addr: [4]byte(addr.AsSlice()[:4])}
 	if addr.Is6() {
-		family, protocol, sa = unix.AF_INET6, unix.IPPROTO_ICMPV6, &unix.SockaddrInet6{Addr: addr.As16()}
+		family, protocol = unix.AF_INET6, unix.IPPROTO_ICMPV6
+		own, sa = &unix.SockaddrInet6{Port: id}, &unix.SockaddrInet6{Addr: addr.As16()}
 	}
 	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
@@ -91,7 +100,7 @@ func echoSocket(to string) (net.Conn, error) {
 	}
 	f := os.NewFile(uintptr(fd), "echo")
 	defer f.Close()
-	if err := errors.Join(unix.Connect(fd, sa), unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)); err != nil {
+	if err := errors.Join(unix.Bind(fd, own), unix.Connect(fd, sa), unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20)); err != nil {
 		return nil, err
 	}
 	return net.FileConn(f)
@@ -101,7 +110,7 @@ func (p *pinger) ask() {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	question := make([]byte, 8+56)
-	question[0] = p.kind
+	question[0], question[12] = p.kind, p.token
 	for {
 		select {
 		case <-p.done:
@@ -123,12 +132,16 @@ func (p *pinger) listen() {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		if err != nil || n < 12 {
+		if err != nil || n < 13 {
 			p.complain("answer of %d bytes: %v", n, err)
+			continue
+		}
+		if answer[12] != p.token {
 			continue
 		}
 		if got, want := binary.BigEndian.Uint32(answer[8:]), p.back.Load(); got != want {
 			p.complain("answer %d, want %d", got, want)
+			p.missing += int(got) - int(want)
 			p.back.Store(got)
 		}
 		p.back.Add(1)

@@ -101,7 +101,7 @@ func newTalk(r *rand.Rand, n int) *talk {
 		}
 		return of(ends[0], ends[1], v6)
 	}
-	own, outer := uint16(20000+n%12000), k.port
+	own, outer := uint16(20000+n%6000), k.port
 	if outer == 0 {
 		outer = uint16(1000 + n)
 	}
