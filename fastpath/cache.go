@@ -97,11 +97,11 @@ func New(c Config) (*Cache, error) {
 	if flows <= 0 {
 		flows = defaultFlows
 	}
-	// Two decisions for a bucket of eight: of ten thousand buckets two overflow.
 	now, err := newClock()
 	if err != nil {
 		return nil, err
 	}
+	// Two decisions for a bucket of eight: of ten thousand buckets two overflow.
 	k, err := load(1+flows+flows/8+1, 1<<bits.Len(uint(flows-1)/2))
 	if err != nil {
 		return nil, err

@@ -69,11 +69,23 @@ func load(records, buckets int) (*kernel, error) {
 	}, nil
 }
 
+// explain says what is needed. The verifier refuses for lack of a capability too, in words
+// about the program.
 func explain(err error) error {
-	if errors.Is(err, os.ErrPermission) {
-		return fmt.Errorf("%w: %w: CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are needed (run as root, or set AmbientCapabilities=)", ErrKernel, err)
+	var refusal *ebpf.VerifierError
+	if errors.Is(err, os.ErrPermission) && (!errors.As(err, &refusal) || !capable(unix.CAP_PERFMON)) {
+		return fmt.Errorf("%w: %w: CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN are needed (run as root, or set AmbientCapabilities=)", ErrKernel, os.ErrPermission)
 	}
 	return fmt.Errorf("%w: %w: Linux 5.15 or later with CONFIG_DEBUG_INFO_BTF is needed", ErrKernel, err)
+}
+
+// capable reports whether the process has the capability, or the one that stands for all.
+func capable(capability uint) bool {
+	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var words [2]unix.CapUserData
+	err := unix.Capget(&h, &words[0])
+	has := uint64(words[1].Effective)<<32 | uint64(words[0].Effective)
+	return err == nil && has&(1<<capability|1<<unix.CAP_SYS_ADMIN) != 0
 }
 
 // grace waits until no program runs that ran when it was called, and reports whether it

@@ -38,7 +38,7 @@ enum state { // of a record: whether what is on its way to the switch would be o
 #define SUBJECTS 6
 
 // A record is a decision of the switch, and what came of it. Its parts are lines of the
-// processor's cache, 64 bytes. The next process reads it, see left.go: another layout
+// processor's cache, 64 bytes. The next process reads it, see left_linux.go: another layout
 // wants another name of the map.
 struct record {
 	// Which frames it is about, and what all of them need.
