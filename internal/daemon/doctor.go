@@ -28,6 +28,7 @@ func (d *Daemon) Doctor() []api.Finding {
 	if len(d.waysLocked()) > 0 {
 		list = append(list, d.layer3Findings()...)
 	}
+	list = append(list, d.cacheFindings()...)
 	for _, c := range d.cfg.Ports {
 		list = append(list, d.portFindings(d.ports[c.Name])...)
 	}
@@ -68,6 +69,17 @@ func hostFindings() []api.Finding {
 	return list
 }
 
+// cacheFindings tells why there is no flow cache, though the document wants one.
+func (d *Daemon) cacheFindings() []api.Finding {
+	if d.flows.fault == nil || off(d.cfg.Switch) {
+		return nil
+	}
+	return []api.Finding{{
+		Severity: sevWarning, Subject: "host", Text: fmt.Sprintf("all frames come to weft: %v", d.flows.fault),
+		Remedy: "mend that and systemctl restart weftd, or say switch: {fastpath: off}: weft is slower without its flow cache, but lacks nothing",
+	}}
+}
+
 func (d *Daemon) portFindings(p *port) []api.Finding {
 	m := p.member()
 	subject := "port " + m.name
@@ -84,6 +96,12 @@ func (d *Daemon) portFindings(p *port) []api.Finding {
 	list := []api.Finding{{Severity: sevOK, Subject: subject, Text: "up in network " + p.net.cfg.Name}}
 	if m.detail != "" {
 		list = append(list, api.Finding{Severity: sevWarning, Subject: subject, Text: m.detail})
+	}
+	if v := d.flows.drivers[m.id]; v != nil && v.fault != nil {
+		list = append(list, api.Finding{
+			Severity: sevWarning, Subject: subject, Text: fmt.Sprintf("XDP is left off: %v", v.fault),
+			Remedy: fmt.Sprintf("mend that, then weft port set %s fastpath=on, and =xdp again", m.name),
+		})
 	}
 	if p.link.MTU != 0 && p.link.MTU != p.net.cfg.MTU {
 		list = append(list, mtuFinding(subject, p.cfg.Device, p.link.MTU, p.net.cfg))

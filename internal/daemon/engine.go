@@ -169,8 +169,8 @@ func (d *Daemon) Status() api.Status {
 	for _, n := range d.segmentsLocked() {
 		s.Warnings = append(s.Warnings, d.networkWarningsLocked(n)...)
 	}
-	if d.flows.fault != nil {
-		s.Warnings = append(s.Warnings, fmt.Sprintf("all frames come to the switch: %v", d.flows.fault))
+	for _, f := range d.cacheFindings() {
+		s.Warnings = append(s.Warnings, f.Text)
 	}
 	return s
 }

@@ -3,6 +3,8 @@ package daemon
 import (
 	"errors"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"weft/config"
@@ -129,4 +131,27 @@ func TestFastpathSaysWhyItIsOff(t *testing.T) {
 	if n, err := d.FlushFastpath(); n != 0 || err != nil {
 		t.Errorf("%d entries of no cache forgotten, %v", n, err)
 	}
+}
+
+// Whoever asks how weft is learns that it does without, unless he wants it so.
+func TestDoctorMissesTheFlowCache(t *testing.T) {
+	d, _ := explaining(t)
+	said := func() (list []string) {
+		for _, f := range d.Doctor() {
+			if strings.Contains(f.Text, errBroken.Error()) && f.Severity == sevWarning && f.Remedy != "" {
+				list = append(list, f.Text)
+			}
+		}
+		return list
+	}
+	d.flows.fault = errBroken
+	missed := []string{"all frames come to weft: " + errBroken.Error()}
+	want(t, "doctor", said(), missed)
+	if got := d.Status().Warnings; !slices.Contains(got, missed[0]) {
+		t.Errorf("status warns of %q, want %q", got, missed)
+	}
+	c := *d.cfg
+	c.Switch.Fastpath = config.FastpathOff
+	d.cfg = &c
+	want(t, "doctor, of one that is off", said(), nil)
 }
