@@ -90,9 +90,9 @@ func refusalTable(w io.Writer, f api.Fastpath) {
 // refusals explain why frames come to weft again and again.
 var refusals = map[string]string{
 	frame.RefusedFlooded.String():  "to a group, or to a station that is not known: normal",
-	frame.RefusedOnce.String():     "decided on anew each time: a connection that opens or closes, an ICMP error, a fragment",
+	frame.RefusedOnce.String():     "decided on anew each time: a connection that opens or closes, an ICMP error, neighbor discovery, DHCP",
 	frame.RefusedSource.String():   "its sender is not in the filtering database: a limit of stations is reached, or the table is full",
-	frame.RefusedStage.String():    "of a kind that weft looks at each time: ARP, neighbor discovery, DHCP",
+	frame.RefusedStage.String():    "of a network in which weft looks at each frame",
 	frame.RefusedCaptured.String(): "somebody captures at one of its ports",
 	frame.RefusedPort.String():     "one of its ports has fastpath: off, several queues, or its device in another namespace",
 	frame.RefusedKind.String():     "routed, and neither TCP, UDP nor ping, or with IP options, or a fragment",
