@@ -23,8 +23,7 @@ func (w *worker) transmit(e *port, from *queue, bufs []*frame.Buf) {
 	x.queue = e.queues[(int(from.port)+from.number)%len(e.queues)]
 	p := w.snap.ports[from.port]
 	for _, b := range bufs {
-		switch {
-		case e.MTU > 0 && b.Len()-frame.EthernetLen > e.MTU && b.PacketLen() > e.MTU:
+		if e.MTU > 0 && b.Len()-frame.EthernetLen > e.MTU && b.PacketLen() > e.MTU {
 			x.tally.drops[frame.DropOversize].add(1)
 			continue
 		}
