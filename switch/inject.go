@@ -110,7 +110,7 @@ func (w *worker) relayInjected(one []*frame.Buf) {
 	}
 	c := &p.counters[w.index]
 	if p.Router != nil {
-		w.depart(c, one[0])
+		w.depart(p, c, one[0])
 	} else {
 		w.forward(p, c, one)
 	}

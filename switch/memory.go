@@ -83,6 +83,13 @@ func (w *worker) remember(p, out *port, b *frame.Buf) {
 	w.memory.Remember(d, w.since)
 }
 
+// refuseFlooded tells the memory of a frame of port p that goes to whoever is there.
+func (w *worker) refuseFlooded(p *port, b *frame.Buf) {
+	if noted(b) {
+		w.memory.Refuse(p.id, &b.Came, frame.RefusedFlooded)
+	}
+}
+
 // refusal returns why a decision is not remembered, or zero.
 func (w *worker) refusal(p, out *port, b *frame.Buf) frame.Refusal {
 	switch {

@@ -134,9 +134,7 @@ func (w *worker) forward(p *port, c *tally, bufs []*frame.Buf) {
 		}
 		if out == nil {
 			flooded++
-			if noted(b) {
-				w.memory.Refuse(p.id, &b.Came, frame.RefusedFlooded)
-			}
+			w.refuseFlooded(p, b)
 			w.flood(p, c, b)
 			continue
 		}

@@ -26,16 +26,16 @@ func (w *worker) route(p *port, c *tally) {
 		case b.In == p.id:
 			w.deliver(p, c, w.iface, b)
 		default:
-			w.depart(c, b)
+			w.depart(p, c, b)
 		}
 	}
 	w.offered, w.iface = w.offered[:0], nil
 }
 
-// depart puts a frame that leaves by an interface of layer 3, b.In, on the lists of the
+// depart puts a frame of port p that leaves by an interface of layer 3, b.In, on the lists of the
 // ports it is for. Neither is it learned, nor does split horizon hold: it comes from
 // weft and from no segment.
-func (w *worker) depart(c *tally, b *frame.Buf) {
+func (w *worker) depart(p *port, c *tally, b *frame.Buf) {
 	from := w.snap.interfaces[b.In]
 	if from == nil {
 		c.drops[frame.DropEgressBlocked].add(1)
@@ -45,6 +45,7 @@ func (w *worker) depart(c *tally, b *frame.Buf) {
 	out := w.lookup(from.Network, dst, oldest(stamp(w.now), from.network.ageing))
 	switch {
 	case out == nil:
+		w.refuseFlooded(p, b)
 		for _, m := range from.network.members {
 			if m != from {
 				b.Out = 0
