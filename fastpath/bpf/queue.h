@@ -6,8 +6,11 @@
 #define MARK 0x77656674 // "weft"
 #define MARK_ASIDE 0x77656675
 
+#define NET_XMIT_CN 2 // include/linux/netdevice.h; of a device that nobody has open
+
 // enqueue puts the frame into the switch's queue and takes a ticket for it. When it
-// returns the frame is there, not on its way.
+// returns the frame is there, not on its way. If there is no switch, nothing is in front of
+// the frame: it returns TC_ACT_OK, and the record is used directly.
 static __always_inline int enqueue(struct __sk_buff *skb, struct record *r, __u32 reason)
 {
 	__u32 in = r->in;
@@ -20,6 +23,10 @@ static __always_inline int enqueue(struct __sk_buff *skb, struct record *r, __u3
 	count(reason);
 	skb->mark = r->flags & ASIDE ? MARK_ASIDE : MARK;
 	lost = bpf_clone_redirect(skb, r->queue, 0);
+	if (lost == NET_XMIT_CN && !(r->flags & ASIDE)) {
+		r->state = DIRECT;
+		return TC_ACT_OK;
+	}
 	// Also of one that was lost: those that came before the record was made have none, and
 	// may be what fills the queue.
 	ticket = __sync_fetch_and_add(&b->arrived, 1) + 1;
@@ -44,5 +51,5 @@ static __always_inline int except(struct __sk_buff *skb, struct record *r, __u32
 {
 	if (r->flags & SHARED && opens)
 		return miss(reason);
-	return enqueue(skb, r, reason);
+	return enqueue(skb, r, reason) == TC_ACT_UNSPEC ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }
