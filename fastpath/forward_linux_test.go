@@ -1,8 +1,11 @@
 package fastpath
 
 import (
+	"bytes"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"weft/frame"
 	"weft/frame/frametest"
@@ -272,4 +275,22 @@ func TestRefusals(t *testing.T) {
 			break
 		}
 	}
+}
+
+// Without a switch, what is known goes on, also behind a frame that only the switch
+// could have judged.
+func TestNobodyReadsTheQueue(t *testing.T) {
+	r := newRig(t, Config{})
+	d := bridged(t, plainFrame)
+	r.remember(d)
+	r.want(false, "the first")
+	queue, err := netlink.LinkByIndex(r.queue.index)
+	must(t, err)
+	must(t, netlink.LinkSetDown(queue)) // as is a TAP that nobody has open
+	r.want(true, "with nobody to wait for")
+	arp := bytes.Clone(plainFrame)
+	arp[12], arp[13] = 0x08, 0x06
+	r.a.write(t, arp, frame.Offload{})
+	r.b.silent(t, "an exception, which is lost")
+	r.want(true, "behind it")
 }
