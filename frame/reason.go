@@ -25,6 +25,7 @@ const (
 	DropQueueFull             // the egress device took no more
 	DropDeviceError           // the egress device failed
 	DropTinySegments          // TCP superframe that would become more segments than allowed
+	DropOverrun               // the flow cache held it behind frames that the switch has yet to carry
 
 	// What guards drop.
 	DropSpoofedGateway // claims an address of the network's gateway
@@ -69,6 +70,7 @@ var reasons = [NumReasons]struct{ name, help string }{
 	DropQueueFull:       {"queue-full", "the device it was to leave by took no more: the guest reads too slowly"},
 	DropDeviceError:     {"device-error", "the device it was to leave by failed or vanished"},
 	DropTinySegments:    {"tiny-segments", "a TCP superframe would have become more than 512 segments, at everybody's cost: the sender is hostile, or has a peer that asked for tiny segments (MSS)"},
+	DropOverrun:         {"overrun", "weft could not keep up with the first frames of its flow: give it more switch.workers, if it lasts"},
 	DropSpoofedGateway:  {"spoofed-gateway", "a guest claims the gateway's IP address (ARP, neighbor discovery): look at who sends it"},
 	DropRogueDHCP:       {"rogue-dhcp", "a DHCP server's message from a guest; on this network weft alone serves DHCP"},
 	DropRogueRA:         {"rogue-ra", "a router advertisement or redirect from a guest; on this network weft alone is the router"},

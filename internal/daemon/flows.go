@@ -234,6 +234,6 @@ func addCarried(a *api.Counters, c fastpath.Counters) {
 		if a.Drops == nil {
 			a.Drops = map[string]uint64{}
 		}
-		a.Drops[frame.DropQueueFull.String()] += c.Lost
+		a.Drops[frame.DropOverrun.String()] += c.Lost
 	}
 }
