@@ -19,8 +19,8 @@ func (b *bench) restart() experiment {
 		table: table{
 			Name: "kill -9", Title: "kill -9 of the daemon, and its next start",
 			Note: "A bridged network with one NIC shared with the host, a TAP that a guest of QEMU's kind holds throughout, two veths and a host port in a namespace of its own. " +
-				"Six seconds of pings, 1 ms apart between guests, 10 ms apart elsewhere, " +
-				"and of a TCP stream of 200 Mbit/s between the guests on veths: kill -9 after two seconds, the next start after three. " +
+				"Ten seconds of pings, 1 ms apart between guests, 10 ms apart elsewhere, " +
+				"and of a TCP stream of 200 Mbit/s between the guests on veths: kill -9 after two seconds, the next start one second after its end. " +
 				"Lost: echoes between guests; segments that the stream had to send again; echoes between host and wire, which the kernel carries; " +
 				"echoes between guests and either of them; echoes from and to the host port, whose frames all go by the daemon. " +
 				"“Silence” is from the start of the new process to the first answer on the slowest of the paths that need weft.",
@@ -118,7 +118,8 @@ func killAndStart(l *lab, c contestant) (sample, error) {
 	return s, err
 }
 
-// dieAndStart kills the daemon after two seconds and starts it again after three.
+// dieAndStart kills the daemon after two seconds and starts it again one second after
+// its end.
 func (w *weftd) dieAndStart() (d disaster, err error) {
 	if err := w.lab.rest(2 * time.Second); err != nil {
 		return d, err
@@ -162,16 +163,16 @@ func bridgedScene(l *lab, c contestant) (*weftd, error) {
 	return w, err
 }
 
-// echoes starts six seconds of pings that print the time of each answer.
+// echoes starts ten seconds of pings that print the time of each answer.
 func (l *lab) echoes(p path) (*process, error) {
-	interval, count := "0.01", "600"
+	interval, count := "0.01", "1000"
 	if p.loss == "guests" {
-		interval, count = "0.001", "5000" // ping takes a little longer between two
+		interval, count = "0.001", "9000" // ping takes a little longer between two
 	}
 	return l.start(p.from, "ping", "-D", "-n", "-i", interval, "-c", count, "-W", "1", p.address())
 }
 
-// steady starts six seconds of a TCP stream from one device to the other, slow enough
+// steady starts ten seconds of a TCP stream from one device to the other, slow enough
 // for all ways between them.
 func (l *lab) steady() (*process, error) {
 	server, err := l.start("other", "iperf3", "--server", "--one-off", "--forceflush")
@@ -181,7 +182,7 @@ func (l *lab) steady() (*process, error) {
 	if err := server.awaitLine(l, "Server listening"); err != nil {
 		return nil, err
 	}
-	return l.start("device", "iperf3", "--client", path{to: atOther}.address(), "--json", "--time", "6", "--bitrate", "200M")
+	return l.start("device", "iperf3", "--client", path{to: atOther}.address(), "--json", "--time", "10", "--bitrate", "200M")
 }
 
 // resent waits for the end of a stream and returns how many segments it sent again.

@@ -72,9 +72,12 @@ func Receive(l *Link, addr netip.Addr) (Received, error) {
 		if err != nil || !ready {
 			return r, err
 		}
+		before := r.Frames
 		if err := l.drain(count); err != nil {
 			return r, err
 		}
-		r.Elapsed = time.Since(first)
+		if r.Frames > before { // and not something else
+			r.Elapsed = time.Since(first)
+		}
 	}
 }

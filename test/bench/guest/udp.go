@@ -77,7 +77,7 @@ func explore(addr netip.AddrPort, local int) (trips [laterTrip]time.Duration, er
 	if err := errors.Join(unix.Bind(fd, &unix.SockaddrInet4{Port: local}), unix.Connect(fd, sockaddr(addr))); err != nil {
 		return trips, err
 	}
-	var buf [8]byte
+	var buf [32]byte // a frame that no wire has to pad
 	for i := range trips {
 		start := time.Now()
 		_, errSend := unix.Write(fd, buf[:])
