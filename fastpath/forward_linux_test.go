@@ -277,6 +277,24 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// An exception that the full queue of others loses holds up nothing.
+func TestLostExceptionHoldsNothingUp(t *testing.T) {
+	r := newRig(t, Config{})
+	r.learn(bridged(t, plainFrame))
+	other := frametest.UDP(frametest.Station(3), frametest.Station(4), nil)
+	for range queueLen {
+		r.a.write(t, other, frame.Offload{})
+	}
+	arp := bytes.Clone(plainFrame)
+	arp[12], arp[13] = 0x08, 0x06
+	r.a.write(t, arp, frame.Offload{})
+	r.b.silent(t, "an exception, for which there is no room")
+	r.a.write(t, plainFrame, frame.Offload{})
+	if got, _ := r.b.read(t); got == nil {
+		t.Error("what came behind it is held")
+	}
+}
+
 // Without a switch, what is known goes on, also behind a frame that only the switch
 // could have judged.
 func TestNobodyReadsTheQueue(t *testing.T) {

@@ -27,6 +27,8 @@ static __always_inline int enqueue(struct __sk_buff *skb, struct record *r, __u3
 		r->state = DIRECT;
 		return TC_ACT_OK;
 	}
+	if (lost && r->state == DIRECT) // neither this one nor any before it is there
+		return TC_ACT_SHOT;
 	// Also of one that was lost: those that came before the record was made have none, and
 	// may be what fills the queue.
 	ticket = __sync_fetch_and_add(&b->arrived, 1) + 1;
