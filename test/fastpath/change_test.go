@@ -222,22 +222,34 @@ type probing struct {
 	packet
 }
 
+// comesOut sends a probe over and over until it comes out at a jack, and returns for whom.
+func (v *world) comesOut(at *jack, q probing) (mac frame.MAC) {
+	v.Helper()
+	q.src = v.mac(q.from)
+	v.mu.Lock()
+	delete(v.probed, at.name)
+	v.mu.Unlock()
+	v.Until("a probe comes out", func() error {
+		v.send(q.from, q.build())
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if mac = v.probed[at.name]; mac == 0 {
+			return fmt.Errorf("%v to %v does not come out at %s", q.packet.from, q.packet.to, at.name)
+		}
+		return nil
+	})
+	return mac
+}
+
 // until sends probes, and announces the outside's stations, until what comes out at nic0 is
 // for mac.
 func (v *world) until(what string, mac frame.MAC, all ...[]probing) {
 	v.Helper()
-	for _, pair := range all {
-		for _, q := range pair {
-			q.src = v.mac(q.from)
+	for _, both := range all {
+		for _, q := range both {
 			v.Until(what, func() error {
-				v.mu.Lock()
-				delete(v.probed, "nic0")
-				v.mu.Unlock()
 				v.announce(neighbor)
-				v.send(q.from, q.build())
-				v.mu.Lock()
-				defer v.mu.Unlock()
-				if got := v.probed["nic0"]; got != mac {
+				if got := v.comesOut(v.jackOf("nic0"), q); got != mac {
 					return errors.New("they go to " + got.String())
 				}
 				return nil

@@ -136,6 +136,17 @@ func advertisement(dst, src frame.MAC, addr, to netip.Addr) []byte {
 	return p.build().bytes
 }
 
+// solicitation is a neighbor solicitation of a station's for its gateway (RFC 4861 4.3).
+func solicitation(dst, src frame.MAC, from, target netip.Addr) []byte {
+	body := make([]byte, 32)
+	body[0] = 135
+	copy(body[8:], target.AsSlice())
+	body[24], body[25] = 1, 1
+	src.Put(body[26:])
+	p := packet{dst: dst, src: src, from: netip.AddrPortFrom(from, 0), to: netip.AddrPortFrom(target, 0), protocol: icmp6, hops: 255, raw: body}
+	return p.build().bytes
+}
+
 // announce has all who hear it know where the station is, and its address.
 func (v *world) announce(s *station) {
 	v.Helper()

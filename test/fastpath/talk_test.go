@@ -17,7 +17,6 @@ type talk struct {
 	from, to [2]netip.AddrPort // what stands in the packets of each side
 	seq      [2]uint32         // of the next byte
 	number   int32             // of the next frame, of both streams
-	warm     int               // the change after which it spoke last
 	mute     bool              // side 1 is the host itself, which answers by itself
 }
 
@@ -81,6 +80,8 @@ var (
 	hostAt0 = &station{name: "host", v4: host0[false], v6: host0[true]}
 	hostAt1 = &station{name: "host at nic1", v4: host1[false], v6: host1[true]}
 	gateway = &station{name: "gateway", v4: netip.MustParseAddr("192.168.150.1"), v6: netip.MustParseAddr("fd5a:150::1")}
+
+	dmzGateway = &station{name: "gateway of dmz", v4: netip.MustParseAddr("10.20.0.1"), v6: netip.MustParseAddr("fd10:20::1")}
 )
 
 // newTalk draws a conversation, the nth.
@@ -90,7 +91,7 @@ func newTalk(r *rand.Rand, n int) *talk {
 	v6 := r.IntN(3) == 0
 	t := &talk{
 		kind: k.name, stream: [2]uint16{uint16(2 * n), uint16(2*n + 1)}, protocol: k.protocols[r.IntN(len(k.protocols))],
-		ends: ends, seq: [2]uint32{r.Uint32(), r.Uint32()}, warm: -1, mute: k.mute,
+		ends: ends, seq: [2]uint32{r.Uint32(), r.Uint32()}, mute: k.mute,
 	}
 	if v6 && t.protocol == icmp4 {
 		t.protocol = icmp6
