@@ -5,16 +5,16 @@ import (
 	"net/netip"
 )
 
-// A frame of a flow: Ethernet, IPv4 and UDP headers, a sequence number and a mark,
-// zeros up to frameLen. The UDP checksum is absent (RFC 768), so that no path has to
-// complete it.
+// A frame of a flow: Ethernet, IPv4 and UDP headers, a sequence number, its complement
+// and a mark, zeros up to frameLen. The checksum is complete, and by the complement the
+// same for all sequence numbers.
 const (
 	frameLen    = 64 // without FCS, the least that IEEE 802.3 sends is 60
 	etherLen    = 14
 	ipLen       = 20
 	udpLen      = 8
 	sequenceOff = etherLen + ipLen + udpLen
-	markOff     = sequenceOff + 8
+	markOff     = sequenceOff + 16
 )
 
 // A mark says whose frame it is, whatever became of its addresses.
@@ -58,7 +58,29 @@ func flowFrame(headroom int, e endpoints, m mark) []byte {
 	binary.BigEndian.PutUint16(udp[2:], e.dstPort)
 	binary.BigEndian.PutUint16(udp[4:], frameLen-etherLen-ipLen)
 	copy(f[markOff:], m[:])
+	number(f, 0)
+	completeUDP(f)
 	return buf
+}
+
+// number gives a frame its sequence number.
+func number(f []byte, sequence uint64) {
+	binary.BigEndian.PutUint64(f[sequenceOff:], sequence)
+	binary.BigEndian.PutUint64(f[sequenceOff+8:], ^sequence)
+}
+
+// completeUDP computes the checksum of a frame's datagram (RFC 768).
+func completeUDP(f []byte) {
+	const addressesOff, checksumOff = 12, 6
+	ip := f[etherLen:]
+	udp := ip[ipLen:]
+	binary.BigEndian.PutUint16(udp[checksumOff:], 0)
+	pseudo := append([]byte{0, 17, udp[4], udp[5]}, ip[addressesOff:ipLen]...)
+	sum := ^onesSum(append(pseudo, udp...))
+	if sum == 0 {
+		sum = 0xffff // zero says that there is none
+	}
+	binary.BigEndian.PutUint16(udp[checksumOff:], sum)
 }
 
 // onesSum returns the folded one's complement sum of b (RFC 1071).
@@ -77,8 +99,8 @@ func onesSum(b []byte) uint16 {
 	return uint16(sum)
 }
 
-// answerFlow turns a frame of the sender's into one back. Its checksum stays: the same
-// words are summed.
+// answerFlow turns a frame of the sender's into one back. The IP header's checksum
+// stays: the same words are summed.
 func answerFlow(f []byte) {
 	swap(f[0:6], f[6:12])
 	ip := f[etherLen:]
@@ -86,6 +108,7 @@ func answerFlow(f []byte) {
 	udp := ip[ipLen:]
 	swap(udp[0:2], udp[2:4])
 	copy(f[markOff:], ofReceiver[:])
+	completeUDP(f)
 }
 
 func swap(a, b []byte) {

@@ -68,4 +68,9 @@ func TestFlowFrameIsOfTheFlow(t *testing.T) {
 	if sum := onesSum(f[etherLen : etherLen+ipLen]); sum != 0xffff { // RFC 1071: a right header sums to all ones
 		t.Errorf("the header sums to %#x", sum)
 	}
+	number(f, 0x123456789abcdef)
+	pseudo := append([]byte{0, 17, 0, byte(len(f) - etherLen - ipLen)}, f[etherLen+12:etherLen+ipLen]...)
+	if sum := onesSum(append(pseudo, f[etherLen+ipLen:]...)); sum != 0xffff {
+		t.Errorf("with a sequence number the datagram sums to %#x", sum)
+	}
 }

@@ -1,7 +1,6 @@
 package guest
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"time"
@@ -88,7 +87,7 @@ func (t *train) send(step uint64) error {
 		if t.next == len(t.list) {
 			t.next = 0
 		}
-		binary.BigEndian.PutUint64(buf[t.link.Headroom+sequenceOff:], (t.sent.Frames+1)*step)
+		number(buf[t.link.Headroom:], (t.sent.Frames+1)*step)
 		taken, err := t.link.Send(buf)
 		if err != nil {
 			return err
