@@ -108,6 +108,11 @@ func (c *Cache) account(r *record) {
 // count brings the counters up to date.
 func (c *Cache) count() {
 	c.scan(func(_ uint32, r *record) { c.account(r) }, nothing)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, r := range c.retired { // what they carried last is counted when they are free
+		c.account(&c.records[r.index])
+	}
 }
 
 // Counters returns what the kernel has carried for each port that was ever set, since it
