@@ -97,7 +97,7 @@ func (b *bench) hostBesideNAT() experiment {
 				"Twice the rounds of the other tables.",
 			Metrics: []metric{{"tcp", "Gbit/s", "%.2f"}, {"tcp cpu", "s/GB", "%.3f"}, others},
 		},
-		contestants: []contestant{natWeft, natNone},
+		contestants: []contestant{natCore, natWeft, natNone},
 		rounds:      2 * b.rounds,
 		run: func(l *lab, c contestant) (sample, error) {
 			s, err := c.build(l, []port{behind(device)})

@@ -37,7 +37,7 @@ func main() {
 
 func runBench() error {
 	rounds := flag.Int("rounds", 5, "runs of each contestant; figures are medians")
-	seconds := flag.Int("seconds", 3, "length of the traffic of one run")
+	seconds := flag.Int("seconds", 2, "length of the traffic of one run")
 	only := flag.String("only", "", "run only the experiments whose `name` matches this expression")
 	without := flag.Bool("peers-only", false, "leave weft itself out")
 	check := flag.Bool("check", false, "exit with status 1 if a target is not reached")
