@@ -53,5 +53,9 @@ static __always_inline int except(struct __sk_buff *skb, struct record *r, __u32
 {
 	if (r->flags & SHARED && opens)
 		return miss(reason);
+	// A stack that sends takes it for a loss when its frame ends here, and sends no more
+	// fragments of the packet. It is left with frames that may overtake exceptions.
+	if (r->place & 1)
+		return miss(reason);
 	return enqueue(skb, r, reason) == TC_ACT_UNSPEC ? TC_ACT_UNSPEC : TC_ACT_SHOT;
 }
