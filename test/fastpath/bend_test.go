@@ -118,7 +118,7 @@ var bends = []bend{
 		if q.protocol != icmp4 && q.protocol != icmp6 {
 			return nil
 		}
-		q.echo, q.code = [...]byte{0, 8, 13, 128, 129, 8}[r.IntN(6)], byte(r.IntN(2))
+		q.echo, q.code = [...]byte{0, 8, 17, 128, 129, 8}[r.IntN(6)], byte(r.IntN(2))
 		return one(q)
 	}},
 	{"another protocol", func(r *rand.Rand, q *packet) []sent {

@@ -1,7 +1,6 @@
 package fastpath
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -250,7 +249,7 @@ func (v *world) until(what string, mac frame.MAC, all ...[]probing) {
 			v.Until(what, func() error {
 				v.announce(neighbor)
 				if got := v.comesOut(v.jackOf("nic0"), q); got != mac {
-					return errors.New("they go to " + got.String())
+					return fmt.Errorf("%s: from %v to %v they go to %v", v.name, q.packet.from, q.packet.to, got)
 				}
 				return nil
 			})

@@ -3,9 +3,12 @@ package fastpath
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
+	"weft/frame"
 	"weft/internal/control/api"
 	"weft/test/lab"
 )
@@ -96,6 +99,24 @@ func (o *town) flows() []flow {
 	return all
 }
 
+// question has a guest ask another one alone for its address, which is for the switch to see.
+func (o *town) question(from, to *lab.NS) {
+	o.Helper()
+	f := arp(eui(to), eui(from), frame.ARPRequest, netip.MustParseAddr("10.9.0.1"), 0, netip.MustParseAddr("10.9.0.2"))
+	if err := from.Jack("eth0").Send([frame.VirtioLen]byte{}, f); err != nil {
+		o.Fatalf("%v", err)
+	}
+}
+
+// eui returns the address of a guest's device.
+func eui(n *lab.NS) frame.MAC {
+	m, err := frame.ParseMAC(strings.TrimSpace(n.Run("cat /sys/class/net/eth0/address")))
+	if err != nil {
+		panic(err) // the kernel writes no other
+	}
+	return m
+}
+
 // goOn waits for so long, and until each flow has made so many steps more.
 func (o *town) goOn(what string, all []flow, d time.Duration, steps uint64) {
 	o.Helper()
@@ -150,7 +171,9 @@ func TestCacheOutlivesTheDaemon(t *testing.T) {
 			o.cached(2, 12)
 			o.settled()
 			how.end(o.w)
-			o.goOn("traffic goes on without weftd", all, 3*time.Second, 200)
+			o.goOn("traffic goes on without weftd", all, time.Second, 100)
+			o.question(o.a, o.b)
+			o.goOn("traffic goes on without weftd behind what is for the switch", all, 2*time.Second, 100)
 			o.start()
 			o.cached(2, 12)
 			o.goOn("traffic goes on with the next weftd", all, time.Second, 100)

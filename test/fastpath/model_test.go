@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"testing"
-	"time"
 
 	"weft/frame"
 	"weft/internal/control/api"
@@ -22,11 +21,11 @@ const (
 )
 
 // Two worlds, one with a flow cache and one without, in which the same happens, and what
-// comes out of each port is the same, frame by frame. WEFT_SEED repeats a run, WEFT_STEPS
-// makes a longer one.
+// comes out of each port is the same, frame by frame. WEFT_SEED makes another run, WEFT_STEPS
+// a longer one: not all come by every way, which is complained about too.
 func TestCacheChangesNothing(t *testing.T) {
 	t.Parallel()
-	seed, steps := uint64(time.Now().UnixNano()), uint64(enough)
+	seed, steps := uint64(1), uint64(enough)
 	for name, v := range map[string]*uint64{"WEFT_SEED": &seed, "WEFT_STEPS": &steps} {
 		if text := os.Getenv(name); text != "" {
 			n, err := strconv.ParseUint(text, 10, 64)

@@ -175,24 +175,26 @@ func flood(from nic, f []byte) (stop func() (sent uint64)) {
 	}
 }
 
-// lost is how many frames are counted as lost, anywhere, of those that come in at a port.
-func (r *room) lost(from string) (n uint64) {
+// lost is how many frames are counted as lost, anywhere, and how many of these may be
+// counted twice: what a TAP does not take its kernel side counts as well.
+func (r *room) lost(from string) (n, twice uint64) {
 	r.Helper()
 	for name, p := range r.ports {
 		c := r.w.Counters(name)
-		for reason, d := range c.Drops {
-			if name == from || reason != frame.DropQueueFull.String() { // what a TAP does not take, its kernel side counts too
-				n += d
-			}
+		for _, d := range c.Drops {
+			n += d
 		}
 		for _, d := range c.Kernel {
 			n += d
+		}
+		if name != from {
+			twice += c.Drops[frame.DropQueueFull.String()]
 		}
 		if j, ok := p.nic.(*lab.Jack); ok {
 			n += j.Lost()
 		}
 	}
-	return n
+	return n, twice
 }
 
 // A sender at full speed, while the cache takes over, is flushed over and over, and the
@@ -212,7 +214,7 @@ func TestOrderIsKept(t *testing.T) {
 				r.settle(to, from)
 			}
 			move(to[at])
-			before := r.lost(from.name)
+			before, _ := r.lost(from.name)
 
 			stop := flood(from, numbered(dst, src, 60))
 			to[at].await(1000)
@@ -233,8 +235,9 @@ func TestOrderIsKept(t *testing.T) {
 			got := to[0].count.Load() + to[1].count.Load()
 			hits := r.w.Fastpath().Hits
 			t.Logf("%d sent, %d came, %d carried by the cache", sent, got, hits)
-			if lost := r.lost(from.name) - before; sent != got+lost {
-				t.Errorf("%d sent, %d came, and %d are counted as lost; misses %v", sent, got, lost, r.w.Fastpath().Misses)
+			lost, twice := r.lost(from.name)
+			if lost -= before; sent > got+lost || got+lost > sent+twice {
+				t.Errorf("%d sent, %d came, and %d are counted as lost (%d maybe twice); misses %v", sent, got, lost, twice, r.w.Fastpath().Misses)
 			}
 			if hits < sent/4 {
 				t.Errorf("the cache carried %d of %d frames", hits, sent)
