@@ -25,6 +25,7 @@ ports:
 // What changes in the document changes in the switch, and nothing else does: a TCP
 // stream between two guests runs on while ports and networks come and go around it.
 func TestApplyLeavesRunningTrafficAlone(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.container("ct1", 13)
 	w := h.hv.Weftd(twoGuests)
@@ -102,6 +103,7 @@ func everySecond(t *testing.T, out string) {
 
 // An apply that cannot be done to its end is undone to its beginning, and says why.
 func TestFailedApplyChangesNothing(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	a, _ := h.container("ct1", 13), h.container("ct2", 14)
 	h.hv.Run("ip link add taken type bridge")
@@ -145,6 +147,7 @@ ports:
 // Faults of a document are refused as a whole, all told at once, with path and value;
 // what ran goes on.
 func TestFaultyDocumentsAreRefused(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	a, _ := h.container("ct1", 13), h.container("ct2", 14)
 	w := h.hv.Weftd(`
@@ -197,6 +200,7 @@ ports:
 // What the client changes stands in the file, whose comments stay; the next start
 // runs the same.
 func TestEditsAreWrittenBack(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	w := h.hv.Weftd(`# the lab's switch
 networks:
@@ -257,6 +261,7 @@ ports:
 
 // Clients that edit at the same time do not undo each other's edits.
 func TestEditsAtOnceAllHappen(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	w := h.hv.Weftd("networks: [{name: lab, mode: isolated}]\n")
 	const n = 8

@@ -24,6 +24,7 @@ ports:
 // on between host and wire, both ways, while it is gone and while it comes back.
 // Then every port talks again, with nothing done to guests or devices.
 func TestKillCostsTheHostNothing(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.container("ct1", 13)
 	apart := h.NS("apart")
@@ -58,6 +59,7 @@ func TestKillCostsTheHostNothing(t *testing.T) {
 // Nor do the daemon's first start and its end, which put programs on the host's NIC
 // and take them off.
 func TestStartAndStopCostTheHostNothing(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	w := h.hv.NewWeftd("networks: [{name: lan, mode: bridged, uplinks: [nic0]}]\n")
 	h.Together(
@@ -77,6 +79,7 @@ func TestStartAndStopCostTheHostNothing(t *testing.T) {
 
 // SIGUSR2, which `systemctl restart` sends, leaves everything in place as well.
 func TestRestartKeepsGuests(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.container("ct1", 13)
 	apart := h.NS("apart")
@@ -109,6 +112,7 @@ func TestRestartKeepsGuests(t *testing.T) {
 // shares its subnet, reaches other guests by what the flow cache knows at most, and may
 // even be started anew; when the daemon is back, it finds them.
 func TestDeadDaemonLeaksNothing(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	ct := h.container("ct1", 13)
 	w := h.hv.Weftd(`
@@ -148,6 +152,7 @@ ports:
 // A daemon that was killed and whose ports are gone from the document when it comes
 // back removes what it made for them.
 func TestStartSweepsWhatACrashLeft(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.container("ct1", 13)
 	apart := h.NS("apart")
