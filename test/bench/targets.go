@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"slices"
 )
@@ -60,7 +60,7 @@ func against(table, metric string, c, other contestant) measurement {
 	return func(r results) (float64, error) {
 		mine, errMine := r.values(table, metric, c)
 		its, errIts := r.values(table, metric, other)
-		if err := errors.Join(errMine, errIts); err != nil {
+		if err := cmp.Or(errMine, errIts); err != nil {
 			return 0, err
 		}
 		return paired(mine, its)
