@@ -57,17 +57,17 @@ type receiver struct {
 	lab   *lab.Lab
 	name  string
 	count atomic.Uint64 // numbered frames
-	last  atomic.Uint64 // the number of the last one
 	bytes atomic.Uint64 // of all numbered frames
 
 	mu   sync.Mutex
-	seen []uint64 // guarded by mu; bits by number
-	want uint32   // guarded by mu; of a barrier
+	last map[[12]byte]uint64 // guarded by mu; number by the addresses of the flow
+	seen []uint64            // guarded by mu; bits by number
+	want uint32              // guarded by mu; of a barrier
 	came chan struct{}
 }
 
 func receive(l *lab.Lab, name string, n nic) *receiver {
-	r := &receiver{nic: n, lab: l, name: name, came: make(chan struct{}, 1)}
+	r := &receiver{nic: n, lab: l, name: name, last: map[[12]byte]uint64{}, came: make(chan struct{}, 1)}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -105,12 +105,13 @@ func (r *receiver) take(f []byte) {
 		return
 	}
 	n := binary.BigEndian.Uint64(f[numberAt:])
-	if last := r.last.Load(); r.count.Load() > 0 && n <= last {
-		r.lab.Errorf("%s: number %d came after number %d", r.name, n, last)
-	}
-	r.last.Store(n)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	flow := [12]byte(f)
+	if last, ok := r.last[flow]; ok && n <= last {
+		r.lab.Errorf("%s: number %d came after number %d", r.name, n, last)
+	}
+	r.last[flow] = n
 	for len(r.seen) <= int(n/64) {
 		r.seen = append(r.seen, make([]uint64, 1024)...)
 	}
