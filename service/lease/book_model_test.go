@@ -245,7 +245,11 @@ func (w *world) around() map[string]func(*rapid.T) {
 		},
 		"expire": func(*rapid.T) { w.book.Expire(w.now) },
 		"move": func(t *rapid.T) {
-			w.clients[w.some(t, "client")].Port = fmt.Sprint("vm", rapid.IntRange(0, 2).Draw(t, "port"))
+			i, port := w.some(t, "client"), fmt.Sprint("vm", rapid.IntRange(0, 2).Draw(t, "port"))
+			if w.clients[i].ID == "clone" { // on one port both would be one machine with a new card
+				port = fmt.Sprint(port, "of", i)
+			}
+			w.clients[i].Port = port
 		},
 		"set": func(t *rapid.T) {
 			w.settings.Quota = rapid.IntRange(0, 4).Draw(t, "quota")
