@@ -61,6 +61,7 @@ func TestHostTAP(t *testing.T) {
 	guest := frametest.End{MAC: 0x5254_0000_0001, Addr: netip.MustParseAddr("198.51.100.2"), Port: 1001}
 	h := newHost(t, "h", guest)
 	socket := h.listen(t)
+	must(t, unix.SetsockoptInt(socket, unix.IPPROTO_IP, unix.IP_RECVERR, 1)) // to hear of losses on the way out
 	_, out := r.Programs()
 	attach(t, h.index, out, ebpf.AttachTCXEgress)
 	const portH = 3
@@ -79,24 +80,30 @@ func TestHostTAP(t *testing.T) {
 	back := bridged(t, reply)
 	back.In, back.Out = portH, portA
 	r.remember(back)
-	speak := func() {
-		must(t, unix.Sendto(socket, []byte("reply"), 0, &unix.SockaddrInet4{Port: int(guest.Port), Addr: guest.Addr.As4()}))
+	speak := func(what string, port uint16, direct bool) {
+		t.Helper()
+		must(t, unix.Sendto(socket, []byte("reply"), 0, &unix.SockaddrInet4{Port: int(port), Addr: guest.Addr.As4()}))
+		queued, _ := h.read(t)
+		if p, _ := r.a.read(t); (p != nil) != direct || (queued == nil) != direct {
+			t.Errorf("%s: directly %x, to the switch %x", what, p, queued)
+		}
 	}
-	speak()
-	if p, _ := h.read(t); p == nil {
-		t.Error("the first went directly")
+	drain := func(want uint64) {
+		t.Helper()
+		n, _ := r.Arrived(portH)
+		if n != want {
+			t.Errorf("%d arrived, want %d", n, want)
+		}
+		r.Drained(portH, n)
 	}
-	r.a.silent(t, "the first")
-	n, _ := r.Arrived(portH)
-	if n != 1 {
-		t.Errorf("%d arrived, want 1", n)
-	}
-	r.Drained(portH, n)
-	speak()
-	h.silent(t, "the second")
-	if p, _ := r.a.read(t); p == nil {
-		t.Error("the second did not go directly")
-	}
+	speak("the first", guest.Port, false)
+	drain(1)
+	speak("the second", guest.Port, true)
+	const dhcp = 68
+	speak("what the switch must see", dhcp, false)
+	speak("what comes behind it", guest.Port, false)
+	drain(3)
+	speak("the last", guest.Port, true)
 }
 
 // Both sides of a NIC: its wire and the host's stack.

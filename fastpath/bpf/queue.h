@@ -8,6 +8,13 @@
 
 #define NET_XMIT_CN 2 // include/linux/netdevice.h; of a device that nobody has open
 
+// taken ends a frame of which the switch has a copy. It is no loss to a stack that sends it,
+// as TC_ACT_SHOT would tell: that frees it too, but so does a redirect to no device.
+static __always_inline int taken(const struct record *r)
+{
+	return r->place & 1 ? bpf_redirect(0, 0) : TC_ACT_SHOT;
+}
+
 // enqueue puts the frame into the switch's queue and takes a ticket for it. When it
 // returns the frame is there, not on its way. If there is no switch, nothing is in front of
 // the frame: it returns TC_ACT_OK, and the record is used directly.
@@ -35,7 +42,7 @@ static __always_inline int enqueue(struct __sk_buff *skb, struct record *r, __u3
 	if (r->ticket < ticket) // another processor may have one of the same flow
 		r->ticket = ticket;
 	r->state = lost ? HELD : QUEUED; // the queue's device counts what it lost
-	return TC_ACT_SHOT;
+	return lost ? TC_ACT_SHOT : taken(r);
 }
 
 // drained tells whether what the record put into the queue has left the switch.
@@ -51,11 +58,10 @@ static __always_inline int drained(const struct record *r)
 // an address of the host's opens a connection, a listener there may take it.
 static __always_inline int except(struct __sk_buff *skb, struct record *r, __u32 reason, bool opens)
 {
+	int verdict;
+
 	if (r->flags & SHARED && opens)
 		return miss(reason);
-	// A stack that sends takes it for a loss when its frame ends here, and sends no more
-	// fragments of the packet. It is left with frames that may overtake exceptions.
-	if (r->place & 1)
-		return miss(reason);
-	return enqueue(skb, r, reason) == TC_ACT_UNSPEC ? TC_ACT_UNSPEC : TC_ACT_SHOT;
+	verdict = enqueue(skb, r, reason);
+	return verdict == TC_ACT_OK ? TC_ACT_SHOT : verdict; // nobody can judge it
 }
