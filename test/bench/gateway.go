@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"net/netip"
+
+	"weft/test/bench/guest"
 )
 
 // The contestants of NAT and of routing. Each has guest a behind it; the far end,
@@ -26,7 +28,15 @@ var (
 	routedKernel = atGateway(contestant{name: "the kernel's forwarding", make: func(l *lab) subject {
 		return &forwarding{lab: l}
 	}}, true)
+	routedFloorTC   = routerFloorBy(floorTC.name, guest.TC)
+	routedFloorPeer = routerFloorBy(floorPeer.name, guest.Peer)
 )
+
+func routerFloorBy(name string, hook guest.Hook) contestant {
+	return atGateway(contestant{name: name, make: func(l *lab) subject {
+		return &routerFloor{floor{lab: l, hook: hook}}
+	}}, true)
+}
 
 func weftNAT(name string, settings weftd) contestant {
 	settings.mode = "nat"
@@ -72,7 +82,7 @@ func (b *bench) routedTCP() experiment {
 				"The kernel's forwarding is between the guest's veth and the NIC, without a bridge and without a firewall.",
 			Metrics: tcpMetrics,
 		},
-		contestants: []contestant{routedCore, routedWeft, routedKernel},
+		contestants: []contestant{routedCore, routedWeft, routedKernel, routedFloorTC, routedFloorPeer},
 		rounds:      b.rounds,
 		run:         b.throughGateway,
 	}
