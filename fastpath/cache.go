@@ -106,6 +106,7 @@ func New(c Config) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
+	k.common.Epoch = 1
 	return &Cache{
 		kernel: k, flows: flows, used: c.Used, clock: now, unused: 1,
 		ports: map[frame.PortID]*port{}, counters: map[frame.PortID]*Counters{}, held: map[frame.PortID]int{}, sessions: map[direction]heard{},
@@ -134,9 +135,10 @@ func (c *Cache) Changed(s frame.Subject) {
 	for {
 		before := atomic.LoadUint64(last)
 		if before >= number || atomic.CompareAndSwapUint64(last, before, number) {
-			return
+			break
 		}
 	}
+	atomic.AddUint32(&c.common.Epoch, 2)
 }
 
 // slot returns where the changes of a subject are noted; Everything has a place of its

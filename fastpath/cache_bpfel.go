@@ -31,6 +31,8 @@ type cacheBucket struct {
 
 type cacheCommon struct {
 	_       structs.HostLayout
+	Epoch   uint32
+	_       [4]byte
 	Changes [65536]uint64
 	Ids     [1024]uint32
 	Kinds   [4096]uint8
@@ -111,7 +113,7 @@ type cacheRecord struct {
 	Window          uint16
 	Heard           uint8
 	Yields          uint8
-	Group           uint32
+	Checked         uint32
 	Lost            uint32
 	Tried           uint32
 	Was             cacheFlow
@@ -126,7 +128,8 @@ type cacheRecord struct {
 	CountedSegments uint32
 	CountedLost     uint32
 	Made            uint32
-	Stale           uint32
+	Group           uint16
+	Stale           uint16
 }
 
 type cacheState uint32

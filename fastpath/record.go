@@ -63,7 +63,7 @@ func (r *record) decideFlow(d *frame.Decision, in *Port) {
 	flag(cacheFlagOUTSIDE, d.Outside)
 	flag(cacheFlagSHARED, asksSockets(d, in))
 	r.change(was, is)
-	r.Group = uint32(mix(mix(uint64(was.Protocol), r.IsSource.Half[0]^r.IsSource.Half[1]), r.IsDestination.Half[0]^r.IsDestination.Half[1]) % uint64(cacheGroups))
+	r.Group = uint16(mix(mix(uint64(was.Protocol), r.IsSource.Half[0]^r.IsSource.Half[1]), r.IsDestination.Half[0]^r.IsDestination.Half[1]) % uint64(cacheGroups))
 }
 
 // asksSockets reports whether the host's own sockets, and echo requests of its own, win over

@@ -59,7 +59,7 @@ func (r *record) decision() record {
 	d.Stamp, d.Ticket, d.Frames, d.Bytes, d.Segments = 0, 0, 0, 0, 0
 	d.State, d.Used, d.Next, d.Ack, d.Window, d.Heard, d.Yields = 0, 0, 0, 0, 0, 0, 0
 	d.CountedFrames, d.CountedBytes, d.CountedSegments, d.CountedLost = 0, 0, 0, 0
-	d.Lost, d.Tried, d.Made, d.Stale = 0, 0, 0, 0
+	d.Lost, d.Tried, d.Checked, d.Made, d.Stale = 0, 0, 0, 0, 0
 	return d
 }
 

@@ -14,6 +14,18 @@ struct sk_buff {
 	unsigned int end;              // where the shared info is, from head
 } __attribute__((preserve_access_index));
 
+// Linux 6.2 has them. Earlier ones read by a helper, which a frame of many segments feels.
+void *bpf_cast_to_kern_ctx(void *skb) __ksym __weak;
+void *bpf_rdonly_cast(const void *p, __u32 type) __ksym __weak;
+
+#define is_direct() (bpf_cast_to_kern_ctx && bpf_rdonly_cast)
+#define get(p, field) (is_direct() ? (p)->field : BPF_CORE_READ(p, field))
+
+static __always_inline struct sk_buff *buffer(struct __sk_buff *skb)
+{
+	return is_direct() ? bpf_cast_to_kern_ctx(skb) : (void *)skb;
+}
+
 // include/linux/skbuff.h
 #define CHECKSUM_PARTIAL 3
 #define GSO_TCPV4 (1 << 0)
@@ -26,14 +38,14 @@ struct sk_buff {
 // is nobody's business.
 static __always_inline enum reason summed(struct __sk_buff *skb, const struct packet *p, bool *partial)
 {
-	struct sk_buff *k = (void *)skb;
+	struct sk_buff *k = buffer(skb);
 	__u16 start;
 
-	*partial = BPF_CORE_READ_BITFIELD_PROBED(k, ip_summed) == CHECKSUM_PARTIAL;
+	*partial = (is_direct() ? BPF_CORE_READ_BITFIELD(k, ip_summed) : BPF_CORE_READ_BITFIELD_PROBED(k, ip_summed)) == CHECKSUM_PARTIAL;
 	if (!*partial)
 		return NONE;
-	start = BPF_CORE_READ(k, csum_start) - BPF_CORE_READ(k, mac_header);
-	if (start == p->transport && BPF_CORE_READ(k, csum_offset) == sum_at(p->flow.protocol))
+	start = get(k, csum_start) - get(k, mac_header);
+	if (start == p->transport && get(k, csum_offset) == sum_at(p->flow.protocol))
 		return NONE;
 	*partial = false;
 	return p->flow.protocol == IPPROTO_UDP && start >= p->transport + sizeof(struct udphdr) ? NONE : CHECKSUM;
@@ -54,10 +66,13 @@ static __always_inline __u32 kind(const struct packet *p)
 // divides tells whether a superframe is what its headers say, and no tunnel's.
 static __always_inline bool divides(struct __sk_buff *skb, const struct packet *p)
 {
-	struct sk_buff *k = (void *)skb;
-	struct skb_shared_info *s = (void *)(BPF_CORE_READ(k, head) + BPF_CORE_READ(k, end));
-	__u32 type = BPF_CORE_READ(s, gso_type) & ~GSO_BESIDES;
+	struct sk_buff *k = buffer(skb);
+	struct skb_shared_info *s = (void *)(get(k, head) + get(k, end));
+	__u32 type;
 	bool partial;
 
+	if (is_direct())
+		s = bpf_rdonly_cast(s, bpf_core_type_id_kernel(struct skb_shared_info));
+	type = get(s, gso_type) & ~GSO_BESIDES;
 	return type && type == kind(p) && !summed(skb, p, &partial) && partial;
 }

@@ -73,7 +73,7 @@ static __always_inline int same(const struct flow *a, const struct flow *b)
 }
 
 // usable tells why the record may not be used any more.
-static __always_inline enum reason usable(const struct record *r, __u32 now)
+static __always_inline enum reason usable(struct record *r, __u32 now)
 {
 	if (!holds(r))
 		return STALE;

@@ -59,6 +59,7 @@ func (m machine) facts() []fact {
 		{"command", "`" + strings.TrimSpace(m.Command) + "`"},
 		{"CPU", fmt.Sprintf("%d × %s", m.CPUs, m.CPU)},
 		{"kernel", m.Kernel},
+		{"TCP's congestion control", congestionControl},
 		{"Go", m.Versions["Go"]},
 	}
 	for _, v := range versionCommands {

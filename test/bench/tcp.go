@@ -141,6 +141,10 @@ type transfer struct {
 	others float64 // share of the machine
 }
 
+// congestionControl is Linux's own default, which a machine may have changed. BBR measures
+// something else: it sends at the pace of its estimates and leaves processors idle.
+const congestionControl = "cubic"
+
 // segmentMax is the longest superframe: a run of n bytes is n/segmentMax frames at least.
 const segmentMax = 1 << 16
 
@@ -158,7 +162,7 @@ func (b *bench) iperf(l *lab, s subject, from string, streams int) (transfer, er
 	}
 	u := l.usage()
 	client, err := l.start(from, "iperf3", "--client", guestAddress(2).Addr().String(), "--json",
-		"--time", strconv.Itoa(int(b.duration/time.Second)), "--parallel", strconv.Itoa(streams))
+		"--congestion", congestionControl, "--time", strconv.Itoa(int(b.duration/time.Second)), "--parallel", strconv.Itoa(streams))
 	if err != nil {
 		return transfer{}, err
 	}
