@@ -28,15 +28,10 @@ var (
 	routedKernel = atGateway(contestant{name: "the kernel's forwarding", make: func(l *lab) subject {
 		return &forwarding{lab: l}
 	}}, true)
-	routedFloorTC   = routerFloorBy(floorTC.name, guest.TC)
-	routedFloorPeer = routerFloorBy(floorPeer.name, guest.Peer)
-)
-
-func routerFloorBy(name string, hook guest.Hook) contestant {
-	return atGateway(contestant{name: name, make: func(l *lab) subject {
-		return &routerFloor{floor{lab: l, hook: hook}}
+	routedFloor = atGateway(contestant{name: floorTC.name, make: func(l *lab) subject {
+		return &routerFloor{floor{lab: l, hook: guest.TC}}
 	}}, true)
-}
+)
 
 func weftNAT(name string, settings weftd) contestant {
 	settings.mode = "nat"
@@ -82,7 +77,7 @@ func (b *bench) routedTCP() experiment {
 				"The kernel's forwarding is between the guest's veth and the NIC, without a bridge and without a firewall.",
 			Metrics: tcpMetrics,
 		},
-		contestants: []contestant{routedCore, routedWeft, routedKernel, routedFloorTC, routedFloorPeer},
+		contestants: []contestant{routedCore, routedWeft, routedKernel, routedFloor},
 		rounds:      b.rounds,
 		run:         b.throughGateway,
 	}

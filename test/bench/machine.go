@@ -35,7 +35,7 @@ var versionCommands = []struct{ name, command string }{
 func thisMachine(ctx context.Context) machine {
 	m := machine{
 		CPU: cpuModel(), CPUs: runtime.NumCPU(), Kernel: kernel(),
-		Versions: map[string]string{"Go": runtime.Version()},
+		Versions: map[string]string{"Go": runtime.Version(), "congestion control": congestionControl()},
 		Date:     time.Now().UTC().Format(time.RFC3339),
 		Command:  "go run ./test/bench " + strings.Join(os.Args[1:], " "),
 	}
@@ -59,7 +59,7 @@ func (m machine) facts() []fact {
 		{"command", "`" + strings.TrimSpace(m.Command) + "`"},
 		{"CPU", fmt.Sprintf("%d × %s", m.CPUs, m.CPU)},
 		{"kernel", m.Kernel},
-		{"TCP's congestion control", congestionControl},
+		{"TCP's congestion control", m.Versions["congestion control"]},
 		{"Go", m.Versions["Go"]},
 	}
 	for _, v := range versionCommands {
@@ -87,4 +87,13 @@ func kernel() string {
 		return "unknown"
 	}
 	return unix.ByteSliceToString(u.Release[:]) + " " + unix.ByteSliceToString(u.Machine[:])
+}
+
+// congestionControl returns that of TCP, by default.
+func congestionControl() string {
+	name, err := os.ReadFile("/proc/sys/net/ipv4/tcp_congestion_control")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(name))
 }

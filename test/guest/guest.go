@@ -4,6 +4,7 @@ package guest
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,6 +32,8 @@ type NIC struct {
 type Config struct {
 	Name string
 	NICs []NIC
+
+	CPUs, Memory int // 0: 1, and 128 MiB
 
 	// UID is the user that QEMU runs as; it must be allowed to open the TAPs.
 	UID int
@@ -122,9 +125,13 @@ exec setpriv --reuid="$0" --regid="$0" --clear-groups --pdeathsig=KILL -- "$@"`
 // args returns QEMU's arguments. The emulator suffices: it boots in two seconds, and
 // needs no /dev/kvm that QEMU's user may open.
 func args(c Config) []string {
+	cpus, threads := cmp.Or(c.CPUs, 1), "single"
+	if cpus > 1 {
+		threads = "multi"
+	}
 	a := []string{
 		"-name", c.Name, "-nodefaults", "-no-user-config", "-no-reboot", "-nographic",
-		"-accel", "tcg,thread=single", "-cpu", "max", "-smp", "1", "-m", "128",
+		"-accel", "tcg,thread=" + threads, "-cpu", "max", "-smp", strconv.Itoa(cpus), "-m", strconv.Itoa(cmp.Or(c.Memory, 128)),
 		"-kernel", "/proc/self/fd/4", "-initrd", "/proc/self/fd/5",
 		"-append", "console=ttyS0 quiet panic=-1 mitigations=off random.trust_cpu=on 8250.nr_uarts=1 tsc=reliable no_timer_check",
 		"-serial", "stdio",

@@ -75,6 +75,42 @@ func build() (Image, error) {
 	return img, nil
 }
 
+// With returns the image with more in it, which it writes to the file name: files, by
+// where they are to be in the guest, and modules, which are loaded in this order.
+func (i Image) With(name string, files map[string]string, modules ...string) (Image, error) {
+	base, err := os.ReadFile(i.Initramfs)
+	if err != nil {
+		return i, err
+	}
+	b := bytes.NewBuffer(base) // the kernel unpacks one archive after the other
+	c := &cpioWriter{w: b}
+	for dst, src := range files {
+		body, err := os.ReadFile(src)
+		if err != nil {
+			return i, err
+		}
+		c.file(dst, body)
+	}
+	if err := addModules(c, filepath.Dir(filepath.Dir(i.Kernel)), "more", modules); err != nil {
+		return i, err
+	}
+	i.Initramfs = name
+	return i, errors.Join(c.close(), os.WriteFile(name, b.Bytes(), 0o644))
+}
+
+// addModules adds modules of the kernel in dir, to be loaded in this order after those of
+// groups whose names come before.
+func addModules(c *cpioWriter, dir, group string, modules []string) error {
+	for i, m := range modules {
+		body, err := readModule(dir, m)
+		if err != nil {
+			return err
+		}
+		c.file(fmt.Sprintf("modules/%s-%02d-%s.ko", group, i, m), body)
+	}
+	return nil
+}
+
 // Repository returns the folder of go.mod.
 func Repository() (string, error) {
 	out, err := exec.Command("go", "env", "GOMOD").Output()
@@ -168,12 +204,8 @@ func writeInitramfs(name, kernel, agent string) error {
 		}
 		c.file(strings.Replace(dst, "lib/x86_64-linux-gnu/", "lib/", 1), body)
 	}
-	for i, m := range modules {
-		body, err := readModule(kernel, m)
-		if err != nil {
-			return err
-		}
-		c.file(fmt.Sprintf("modules/%02d-%s.ko", i, m), body)
+	if err := addModules(c, kernel, "base", modules); err != nil {
+		return err
 	}
 	if err := c.close(); err != nil {
 		return err
@@ -209,7 +241,7 @@ func libraries(path string) ([]string, error) {
 // readModule finds a module under dir, compressed with xz or not.
 func readModule(dir, name string) ([]byte, error) {
 	pattern := filepath.Join(dir, "lib", "modules", "*", "kernel")
-	for _, sub := range []string{"net/core", "drivers/net", "drivers/virtio", "drivers/char"} {
+	for _, sub := range []string{"net/core", "net/sched", "drivers/net", "drivers/virtio", "drivers/char"} {
 		found, err := filepath.Glob(filepath.Join(pattern, sub, name+".ko*"))
 		if err != nil {
 			return nil, err
