@@ -104,7 +104,7 @@ func (b *bench) throughput(l *lab, s subject) (sample, error) {
 	if err := cacheBefore.share(s, measured); err != nil {
 		return nil, err
 	}
-	constant, err := b.iperf(l, s, "a", 1, cubic)
+	underCUBIC, err := b.iperf(l, s, "a", 1, cubic)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (b *bench) throughput(l *lab, s subject) (sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	measured[cubic], measured[cubic+" cpu"] = constant.gbits, constant.cpu
+	measured[cubic], measured[cubic+" cpu"] = underCUBIC.gbits, underCUBIC.cpu
 	latency, err := ping(l, s)
 	if err != nil {
 		return nil, err
@@ -123,7 +123,7 @@ func (b *bench) throughput(l *lab, s subject) (sample, error) {
 	}
 	measured["4 streams"], measured["4 streams cpu"] = four.gbits, four.cpu
 	measured["ping avg"], measured["crr"] = latency, rate
-	measured["others"] = 100 * max(one.others, constant.others, four.others)
+	measured["others"] = 100 * max(one.others, underCUBIC.others, four.others)
 	return measured, nil
 }
 
