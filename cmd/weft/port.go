@@ -50,4 +50,5 @@ func portText(w io.Writer, p api.Port) {
 	row(w, "queues", p.Queues)
 	row(w, "offloads", dash(strings.Join(p.Offloads, ", ")))
 	row(w, "stations", p.Stations)
+	row(w, "fastpath", dash(p.Fastpath))
 }

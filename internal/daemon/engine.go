@@ -265,6 +265,7 @@ func (d *Daemon) Ports() []api.Port {
 		a := api.Port{
 			Name: m.name, Network: m.net.cfg.Name, Type: m.kind, Device: m.device, State: m.state, Detail: m.detail,
 			MAC: m.mac, MTU: m.mtu, Queues: m.queues, Offloads: offloadNames(m.features),
+			Fastpath: d.flows.at(m.id),
 		}
 		if m.id != 0 {
 			a.Stations = stations[m.id]

@@ -77,6 +77,19 @@ func (d *Daemon) driveLocked(cache *fastpath.Cache) {
 	}
 }
 
+// at returns what carries a port's frames of known flows at the moment, in the words of the
+// document.
+func (f *flows) at(id frame.PortID) string {
+	_, served := f.ports[id]
+	switch v := f.drivers[id]; {
+	case !served:
+		return string(config.FastpathOff)
+	case v != nil && v.on:
+		return string(config.FastpathXDP)
+	}
+	return string(config.FastpathOn)
+}
+
 // attached reports whether the device is one of those that were just looked at.
 func (f *flows) attached(at driven) bool {
 	front, ok := at.(fronted)

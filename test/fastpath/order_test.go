@@ -17,6 +17,7 @@ import (
 // A room is a weftd with one isolated network, all of whose ports the test holds.
 type room struct {
 	*lab.Lab
+	hv    *lab.NS
 	w     *lab.Weftd
 	ports map[string]*receiver
 }
@@ -28,7 +29,7 @@ func newRoom(t *testing.T, options string, ports ...string) *room {
 	hv, far := l.NS("hv"), l.NS("far")
 	far.Run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1")
 	text := fmt.Sprintf("networks: [{name: lab, mode: isolated%s}]\nports:\n", options)
-	r := &room{Lab: l, ports: map[string]*receiver{}}
+	r := &room{Lab: l, hv: hv, ports: map[string]*receiver{}}
 	for _, p := range ports {
 		if isTAP(p) {
 			text += fmt.Sprintf("  - {name: %s, network: lab}\n", p)

@@ -78,6 +78,7 @@ type Port struct {
 	Queues   int       `json:"queues"`
 	Offloads []string  `json:"offloads"` // csum, tso4, tso6, ecn, uso
 	Stations int       `json:"stations"`
+	Fastpath string    `json:"fastpath"` // what carries frames of known flows now: off (the switch), on, xdp
 }
 
 // Station answers GET /v1/fdb[?network=NAME] (a list). POST /v1/fdb adds a static

@@ -59,9 +59,9 @@ func New() *Engine {
 			{Name: "lab", Mode: "isolated", MTU: 9000, Ageing: "60s", Stations: 1, Limit: 100, Ports: []string{"vm2"}},
 		},
 		PortList: []api.Port{
-			{Name: "vm1", Network: "lan", Type: "tap", Device: "vm1", State: "up", MAC: 0x525400000001, MTU: 1500, Queues: 1, Offloads: []string{"csum", "tso4", "tso6"}, Stations: 1},
-			{Name: "vm2", Network: "lab", Type: "tap", Device: "tap-vm2", State: "waiting", Detail: "no guest has opened it", MTU: 9000, Queues: 2},
-			{Name: "eth0:wire", Network: "lan", Type: "uplink", Device: "eth0", State: "up", MTU: 1500, Queues: 1, Stations: 1},
+			{Name: "vm1", Network: "lan", Type: "tap", Device: "vm1", State: "up", MAC: 0x525400000001, MTU: 1500, Queues: 1, Offloads: []string{"csum", "tso4", "tso6"}, Stations: 1, Fastpath: "on"},
+			{Name: "vm2", Network: "lab", Type: "tap", Device: "tap-vm2", State: "waiting", Detail: "no guest has opened it", MTU: 9000, Queues: 2, Fastpath: "off"},
+			{Name: "eth0:wire", Network: "lan", Type: "uplink", Device: "eth0", State: "up", MTU: 1500, Queues: 1, Stations: 1, Fastpath: "on"},
 		},
 		StationList: []api.Station{
 			{Network: "lan", MAC: 0x525400000002, Port: "eth0:wire", Age: 12.4},
