@@ -118,9 +118,9 @@ func New(c Config) (*Cache, error) {
 func (c *Cache) Programs() (ingress, egress *ebpf.Program) { return c.ingress, c.egress }
 
 // Close lets go of the programs and maps. They stay as they are wherever the programs are
-// attached.
+// attached, and what is known goes directly from now on, as when the process ends.
 func (c *Cache) Close() error {
-	return errors.Join(c.ingress.Close(), c.egress.Close(), c.xdp.Close(), c.misses.Close(), c.taps.Close())
+	return errors.Join(c.life.Close(), c.ingress.Close(), c.egress.Close(), c.xdp.Close(), c.misses.Close(), c.taps.Close())
 }
 
 // Mark implements vswitch.Memory.

@@ -147,6 +147,7 @@ const (
 const (
 	cacheMapBacklogs     = "backlogs"
 	cacheMapBuckets      = "buckets"
+	cacheMapLife         = "life"
 	cacheMapMisses       = "misses"
 	cacheMapRecords      = "records"
 	cacheMapTaps         = "taps"
@@ -217,6 +218,7 @@ type cacheProgramSpecs struct {
 type cacheMapSpecs struct {
 	Backlogs *ebpf.MapSpec `ebpf:"backlogs"`
 	Buckets  *ebpf.MapSpec `ebpf:"buckets"`
+	Life     *ebpf.MapSpec `ebpf:"life"`
 	Misses   *ebpf.MapSpec `ebpf:"misses"`
 	Records  *ebpf.MapSpec `ebpf:"records"`
 	Taps     *ebpf.MapSpec `ebpf:"taps"`
@@ -257,6 +259,7 @@ func (o *cacheObjects) Close() error {
 type cacheMaps struct {
 	Backlogs *ebpf.Map `ebpf:"backlogs"`
 	Buckets  *ebpf.Map `ebpf:"buckets"`
+	Life     *ebpf.Map `ebpf:"life"`
 	Misses   *ebpf.Map `ebpf:"misses"`
 	Records  *ebpf.Map `ebpf:"records"`
 	Taps     *ebpf.Map `ebpf:"taps"`
@@ -266,6 +269,7 @@ func (m *cacheMaps) Close() error {
 	return _CacheClose(
 		m.Backlogs,
 		m.Buckets,
+		m.Life,
 		m.Misses,
 		m.Records,
 		m.Taps,

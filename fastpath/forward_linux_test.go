@@ -2,10 +2,9 @@ package fastpath
 
 import (
 	"bytes"
+	"os"
 	"testing"
 	"time"
-
-	"github.com/vishvananda/netlink"
 
 	"weft/frame"
 	"weft/frame/frametest"
@@ -302,13 +301,24 @@ func TestNobodyReadsTheQueue(t *testing.T) {
 	d := bridged(t, plainFrame)
 	r.remember(d)
 	r.want(false, "the first")
-	queue, err := netlink.LinkByIndex(r.queue.index)
-	must(t, err)
-	must(t, netlink.LinkSetDown(queue)) // as is a TAP that nobody has open
-	r.want(true, "with nobody to wait for")
 	arp := bytes.Clone(plainFrame)
 	arp[12], arp[13] = 0x08, 0x06
+	other := frametest.UDP(frametest.Station(3), frametest.Station(4), nil)
+	for range queueLen {
+		r.a.write(t, other, frame.Offload{})
+	}
+	r.a.write(t, plainFrame, frame.Offload{})
+	r.b.silent(t, "held behind the first, for which there may be a reader")
+	must(t, r.life.Close()) // as when the process ends
+	r.a.write(t, plainFrame, frame.Offload{})
+	if got, _ := r.b.read(t); got == nil {
+		t.Error("held, with nobody to wait for")
+	}
 	r.a.write(t, arp, frame.Offload{})
 	r.b.silent(t, "an exception, which is lost")
-	r.want(true, "behind it")
+	r.a.write(t, plainFrame, frame.Offload{})
+	if got, _ := r.b.read(t); got == nil {
+		t.Error("held behind a lost exception")
+	}
+	r.life, _ = os.Open(os.DevNull) // for Close
 }

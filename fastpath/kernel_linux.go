@@ -22,7 +22,8 @@ type kernel struct {
 	ingress, egress *ebpf.Program
 	xdp             *ebpf.Program // nil: the kernel takes it not
 	misses, taps    *ebpf.Map
-	seed            uint64 // of hashes
+	life            *os.File // the socket in the map of that name
+	seed            uint64   // of hashes
 	memory
 }
 
@@ -62,11 +63,30 @@ func load(records, buckets int) (*kernel, error) {
 	if err != nil {
 		return nil, explain(err)
 	}
+	life, err := live(c.Maps[cacheMapLife])
+	if err != nil {
+		shared.close()
+		return nil, explain(err)
+	}
 	debug.FreeOSMemory() // the types of the kernel took much of it
 	return &kernel{
 		c.DetachProgram(cacheProgWeftfpIn), c.DetachProgram(cacheProgWeftfpOut), c.DetachProgram(cacheProgWeftfpXdp),
-		c.DetachMap(cacheMapMisses), c.DetachMap(cacheMapTaps), seed, shared,
+		c.DetachMap(cacheMapMisses), c.DetachMap(cacheMapTaps), life, seed, shared,
 	}, nil
+}
+
+// live puts a socket into the map, which the kernel takes out of it when the socket is closed:
+// at the end of the process, however that ends.
+func live(in *ebpf.Map) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	life := os.NewFile(uintptr(fd), "life")
+	if err := in.Put(uint32(0), uint64(fd)); err != nil {
+		return nil, errors.Join(err, life.Close())
+	}
+	return life, nil
 }
 
 // explain says what is needed. The verifier refuses for lack of a capability too, in words

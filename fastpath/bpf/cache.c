@@ -90,7 +90,7 @@ static __always_inline int pass(struct __sk_buff *skb, struct record *r, __u32 n
 		r->state = DIRECT;
 		return TC_ACT_OK;
 	}
-	if (r->state == HELD && r->tried == now) {
+	if (r->state == HELD && r->tried == now && !is_dead()) {
 		count(OVERRUN);
 		__sync_fetch_and_add(&r->lost, 1);
 		return TC_ACT_SHOT;

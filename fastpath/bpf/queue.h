@@ -6,8 +6,6 @@
 #define MARK 0x77656674 // "weft"
 #define MARK_ASIDE 0x77656675
 
-#define NET_XMIT_CN 2 // include/linux/netdevice.h; of a device that nobody has open
-
 // taken ends a frame of which the switch has a copy. It is no loss to a stack that sends it,
 // as TC_ACT_SHOT would tell: that frees it too, but so does a redirect to no device.
 static __always_inline int taken(const struct record *r)
@@ -15,9 +13,22 @@ static __always_inline int taken(const struct record *r)
 	return r->place & 1 ? bpf_redirect(0, 0) : TC_ACT_SHOT;
 }
 
+// is_dead tells whether there is no switch: nobody will read a queue, and nothing is in front
+// of a frame.
+static __always_inline bool is_dead(void)
+{
+	__u32 zero = 0;
+	struct bpf_sock *s = bpf_map_lookup_elem(&life, &zero);
+
+	if (!s)
+		return true;
+	bpf_sk_release(s);
+	return false;
+}
+
 // enqueue puts the frame into the switch's queue and takes a ticket for it. When it
-// returns the frame is there, not on its way. If there is no switch, nothing is in front of
-// the frame: it returns TC_ACT_OK, and the record is used directly.
+// returns the frame is there, not on its way. If there is no switch it returns TC_ACT_OK,
+// and the record is used directly.
 static __always_inline int enqueue(struct __sk_buff *skb, struct record *r, __u32 reason)
 {
 	__u32 in = r->in;
@@ -27,13 +38,13 @@ static __always_inline int enqueue(struct __sk_buff *skb, struct record *r, __u3
 
 	if (!b)
 		return TC_ACT_UNSPEC;
-	count(reason);
-	skb->mark = r->flags & ASIDE ? MARK_ASIDE : MARK;
-	lost = bpf_clone_redirect(skb, r->queue, 0);
-	if (lost == NET_XMIT_CN && !(r->flags & ASIDE)) {
+	if (is_dead()) {
 		r->state = DIRECT;
 		return TC_ACT_OK;
 	}
+	count(reason);
+	skb->mark = r->flags & ASIDE ? MARK_ASIDE : MARK;
+	lost = bpf_clone_redirect(skb, r->queue, 0);
 	if (lost && r->state == DIRECT) // neither this one nor any before it is there
 		return TC_ACT_SHOT;
 	// Also of one that was lost: those that came before the record was made have none, and
@@ -60,8 +71,9 @@ static __always_inline int except(struct __sk_buff *skb, struct record *r, __u32
 {
 	int verdict;
 
-	if (r->flags & SHARED && opens)
+	// What the host sends waits for nobody: later frames may overtake its exceptions.
+	if (r->place & 1 || (r->flags & SHARED && opens))
 		return miss(reason);
 	verdict = enqueue(skb, r, reason);
-	return verdict == TC_ACT_OK ? TC_ACT_SHOT : verdict; // nobody can judge it
+	return verdict == TC_ACT_OK ? miss(reason) : verdict;
 }

@@ -123,6 +123,15 @@ struct {
 	__type(value, struct backlog);
 } backlogs SEC(".maps");
 
+// A socket of the process, and none from the moment when there is no process. Devices lose
+// their carrier then too, but that takes up to a second to show.
+struct {
+	__uint(type, BPF_MAP_TYPE_SOCKMAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} life SEC(".maps");
+
 // So that the process knows them.
 const enum flag *flag_type __attribute__((unused));
 const enum state *state_type __attribute__((unused));
@@ -150,12 +159,12 @@ volatile const __u32 mask; // of the index of a bucket
 static __always_inline int holds(struct record *r)
 {
 	__u64 stamp = r->stamp;
-	__u32 epoch = shared.epoch, checked = r->checked;
+	__u32 epoch = shared.epoch;
 
-	if (checked == epoch)
+	if (r->checked == epoch)
 		return 1;
 	// A barrier: what is read next is no older than the epoch is.
-	__sync_val_compare_and_swap(&r->checked, checked, 0);
+	__sync_lock_test_and_set(&r->checked, 0);
 	if (shared.changes[0] > stamp ||
 	    shared.changes[r->subjects[0]] > stamp || shared.changes[r->subjects[1]] > stamp ||
 	    shared.changes[r->subjects[2]] > stamp || shared.changes[r->subjects[3]] > stamp ||
