@@ -104,6 +104,7 @@ func newWorld(t *testing.T, fastpath string) *world {
 	// The far ends are the test's alone; the host says all that it has to say.
 	v.far.Run("sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1")
 	v.hv.Run("sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0")
+	v.hv.Run("sysctl -qw net.ipv4.icmp_msgs_per_sec=1000000 net.ipv4.icmp_msgs_burst=1000000 2>/dev/null || :") // since 6.13
 	for _, dev := range []string{"nic0", "nic1", "ct1", "ct2", "ct3"} {
 		l.Veth(v.hv, dev, v.far, dev)
 		v.plug(dev, v.far.Jack(dev))
