@@ -82,6 +82,13 @@ func live(in *ebpf.Map) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	// The kernel closes the descriptors of a process that was killed from the last one to the
+	// first, and takes its time for each TAP and packet socket: seconds if there are many.
+	const late = 4000
+	if last, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, late); err == nil {
+		_ = unix.Close(fd)
+		fd = last
+	} // else so many files are not allowed
 	life := os.NewFile(uintptr(fd), "life")
 	if err := in.Put(uint32(0), uint64(fd)); err != nil {
 		return nil, errors.Join(err, life.Close())
