@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -49,9 +50,15 @@ func TestTCPCarriesManyBytesBothWays(t *testing.T) {
 	_, _ = rand.Read(answer)
 	received := make(chan []byte, 1)
 	guest := serveTCP(t, guest4+":0", func(c *net.TCPConn) {
-		go func() { _, _ = c.Write(answer); _ = c.CloseWrite() }()
+		var back sync.WaitGroup // whoever returns from here closes the connection
+		back.Go(func() {
+			if _, err := c.Write(answer); errors.Join(err, c.CloseWrite()) != nil {
+				t.Errorf("the guest's answer: %v", err)
+			}
+		})
 		b, _ := io.ReadAll(c)
 		received <- b
+		back.Wait()
 	})
 	p := freePort()
 	f := open(t, forward.Config{Forwards: []forward.Forward{tcp(p, guest)}})
@@ -65,7 +72,7 @@ func TestTCPCarriesManyBytesBothWays(t *testing.T) {
 	must(t, err)
 	must(t, <-writing)
 	if !bytes.Equal(b, answer) {
-		t.Errorf("the answer of %d bytes differs in %d", size, len(b))
+		t.Errorf("of the answer's %d bytes the host got %d, or others", size, len(b))
 	}
 	if b := <-received; !bytes.Equal(b, sent) {
 		t.Errorf("of %d bytes the guest got %d, or others", size, len(b))
