@@ -9,7 +9,7 @@ tests="ip:iproute2 tc:iproute2 ping:iputils-ping sysctl:procps setpriv:util-linu
 	udhcpc:udhcpc dhclient:isc-dhcp-client dhcpcd:dhcpcd-base /lib/systemd/systemd-networkd:systemd
 	dnsmasq:dnsmasq-base dig:bind9-dnsutils nft:nftables
 	ldd:libc-bin xz:xz-utils gcc:gcc shellcheck:shellcheck"
-peers="ovs-vswitchd:openvswitch-switch vde_switch:vde2 slirp4netns:slirp4netns nsenter:util-linux"
+peers="ovs-vswitchd:openvswitch-switch vde_switch:vde2 slirp4netns:slirp4netns nsenter:util-linux fping:fping"
 
 wanted=$tests
 [ "${1:-}" = bench ] && wanted="$tests $peers"

@@ -113,7 +113,7 @@ func peersOf(contestants []contestant) []contestant {
 
 // tools are what the peers and the traffic need.
 var tools = []string{
-	"ip", "tc", "nsenter", "sysctl", "ethtool", "ping", "iperf3", "nft",
+	"ip", "tc", "nsenter", "sysctl", "ethtool", "ping", "fping", "iperf3", "nft",
 	"ovs-vswitchd", "ovsdb-server", "ovs-vsctl", "vde_switch", "slirp4netns",
 }
 

@@ -165,11 +165,14 @@ func bridgedScene(l *lab, c contestant) (*weftd, error) {
 
 // echoes starts ten seconds of pings that print the time of each answer.
 func (l *lab) echoes(p path) (*process, error) {
-	interval, count := "0.01", "1000"
+	period, count := "10", "1000" // in ms
 	if p.loss == "guests" {
-		interval, count = "0.001", "9000" // ping takes a little longer between two
+		period, count = "1", "10000"
 	}
-	return l.start(p.from, "ping", "-D", "-n", "-i", interval, "-c", count, "-W", "1", p.address())
+	// Not ping, which spins by sched_yield between two echoes: a few of them, and Linux 6.18
+	// does not run the thread that ends RCU's grace periods for seconds, so that nothing
+	// closes a socket.
+	return l.start(p.from, "fping", "-D", "-i", "1", "-p", period, "-c", count, "-t", "1000", p.address())
 }
 
 // steady starts ten seconds of a TCP stream from one device to the other, slow enough
@@ -201,11 +204,11 @@ func (p *process) resent(l *lab) (float64, error) {
 }
 
 var (
-	answered = regexp.MustCompile(`(?m)^\[(\d+\.\d+)\] \d+ bytes from`)
-	counted  = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`)
+	answered = regexp.MustCompile(`(?m)^\[(\d+\.\d+)\] \S+ : \[\d+\], \d+ bytes`)
+	counted  = regexp.MustCompile(`xmt/rcv/%loss = (\d+)/(\d+)/`)
 )
 
-// count adds what ping says about a path. If the path needs the daemon, nothing may
+// count adds what fping says about a path. If the path needs the daemon, nothing may
 // have gone by while that was dead.
 func (s sample) count(p path, out string, d disaster, daemon bool) error {
 	m := counted.FindStringSubmatch(out)
@@ -231,7 +234,7 @@ func (s sample) count(p path, out string, d disaster, daemon bool) error {
 	return nil
 }
 
-// firstAfter returns how long after started ping had an answer again; ok is false if never.
+// firstAfter returns how long after started fping had an answer again; ok is false if never.
 func firstAfter(out string, started time.Time) (d time.Duration, ok bool) {
 	for _, m := range answered.FindAllStringSubmatch(out, -1) {
 		seconds, err := strconv.ParseFloat(m[1], 64)
