@@ -124,7 +124,7 @@ struct {
 } backlogs SEC(".maps");
 
 // A socket of the process, and none from the moment when there is no process. Devices lose
-// their carrier then too, but that takes up to a second to show.
+// their carrier then too, but only when the kernel has closed them, and a second later.
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKMAP);
 	__uint(max_entries, 1);
