@@ -51,6 +51,7 @@ const (
 	cacheFlagMARKED  cacheFlag = 128
 	cacheFlagASIDE   cacheFlag = 256
 	cacheFlagOUTSIDE cacheFlag = 512
+	cacheFlagRENAME  cacheFlag = 1024
 )
 
 type cacheFlow struct {

@@ -59,6 +59,7 @@ func (r *record) decideFlow(d *frame.Decision, in *Port) {
 	flag(cacheFlagROUTED, d.Routed)
 	flag(cacheFlagHOP, was.Hops != is.Hops)
 	flag(cacheFlagREWRITE, *was != *is)
+	flag(cacheFlagRENAME, was.SrcAddr != is.SrcAddr || was.DstAddr != is.DstAddr || was.SrcPort != is.SrcPort || was.DstPort != is.DstPort)
 	flag(cacheFlagSESSION, d.Session != 0)
 	flag(cacheFlagOUTSIDE, d.Outside)
 	flag(cacheFlagSHARED, asksSockets(d, in))
@@ -75,7 +76,7 @@ func asksSockets(d *frame.Decision, in *Port) bool {
 // change fills in the changes of checksums.
 func (r *record) change(was, is *frame.Flow) {
 	var header, pseudo, own frame.Change
-	if was.SrcAddr != is.SrcAddr || was.DstAddr != is.DstAddr || was.SrcPort != is.SrcPort || was.DstPort != is.DstPort {
+	if r.is(cacheFlagRENAME) {
 		half := func(a *[16]byte, i int) uint64 { return binary.BigEndian.Uint64(a[i:]) }
 		if was.Version == 4 { // by one word of both addresses, as they stand in the packet
 			both := func(f *frame.Flow) uint64 { return half(&f.SrcAddr, 8)<<32 | half(&f.DstAddr, 8)&(1<<32-1) }

@@ -26,6 +26,7 @@ enum flag { // record.flags
 	MARKED = 1 << 7,  // it passes a guard there
 	ASIDE = 1 << 8,   // the queue is that of the very device it is leaving by
 	OUTSIDE = 1 << 9, // it came to the session from outside
+	RENAME = 1 << 10, // it leaves with other addresses, ports or identifier
 };
 
 enum state { // of a record: whether what is on its way to the switch would be overtaken

@@ -84,6 +84,30 @@ static __always_inline void put_ipv6(struct heads *heads, const struct record *r
 		h->hop_limit -= 1;
 }
 
+// What a router changes of a frame with IPv4, if it leaves the addresses alone.
+struct front {
+	__u32 stations[3];
+	__be16 type;
+	__u8 between[offsetof(struct iphdr, ttl)];
+	__u8 hops, protocol;
+	__u16 sum;
+} __attribute__((packed));
+
+// route does what rewrite does, for such a packet. What the sum of the header covers adds up
+// to the same as before, so the device's sum of the packet holds as well.
+static __always_inline int route(struct __sk_buff *skb, const struct record *r)
+{
+	struct front front;
+
+	if (bpf_skb_load_bytes(skb, 0, &front, sizeof(front)) < 0)
+		return -1;
+	__builtin_memcpy(front.stations, r->is_stations, sizeof(front.stations));
+	if (r->flags & HOP)
+		front.hops -= 1;
+	front.sum = update(front.sum, r->header);
+	return bpf_skb_store_bytes(skb, 0, &front, sizeof(front), 0);
+}
+
 // rewrite makes the packet what the record says.
 static __always_inline int rewrite(struct __sk_buff *skb, const struct record *r, const struct packet *p, bool partial, __u32 segments)
 {
@@ -92,6 +116,8 @@ static __always_inline int rewrite(struct __sk_buff *skb, const struct record *r
 
 	if (p->end < skb->len && bpf_skb_change_tail(skb, p->end, 0) < 0)
 		return -1;
+	if (p->flow.version == 4 && !(r->flags & (RENAME | SESSION)))
+		return route(skb, r);
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, &heads, length) < 0)
 		return -1;
 	if (p->flow.version == 4) {
