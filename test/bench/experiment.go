@@ -15,7 +15,11 @@ type experiment struct {
 	table
 	contestants []contestant
 	rounds      int
-	run         func(l *lab, c contestant) (sample, error)
+
+	// run makes a run of its own for each round. In its place, stand brings a contestant up that
+	// stays so; the turn it returns is one round.
+	run   func(l *lab, c contestant) (sample, error)
+	stand func(l *lab, c contestant) (turn, error)
 }
 
 // A bench runs experiments.
@@ -28,8 +32,14 @@ type bench struct {
 
 // run makes all rounds of an experiment. A contestant that failed takes no further
 // part in it. It ends early only with errInterrupted.
-func (b *bench) run(e experiment) (table, error) {
-	t := e.table
+func (b *bench) run(e experiment) (t table, err error) {
+	once := b.once
+	if e.stand != nil {
+		s := newStanding(b)
+		defer func() { err = errors.Join(err, s.close()) }()
+		once = s.once
+	}
+	t = e.table
 	t.Rows = make([]row, len(e.contestants))
 	for i, c := range e.contestants {
 		t.Rows[i].Contestant = c.name
@@ -40,7 +50,7 @@ func (b *bench) run(e experiment) (table, error) {
 			if r.Failure != "" {
 				continue
 			}
-			s, err := b.calmly(e, c)
+			s, err := calmly(func() (sample, error) { return once(e, c) })
 			if errors.Is(err, errInterrupted) {
 				return t, err
 			}
@@ -67,9 +77,9 @@ const (
 )
 
 // calmly makes a run, and of several that were disturbed returns the least.
-func (b *bench) calmly(e experiment, c contestant) (best sample, err error) {
+func calmly(once func() (sample, error)) (best sample, err error) {
 	for range attempts {
-		s, err := b.once(e, c)
+		s, err := once()
 		if err != nil {
 			return nil, err
 		}
@@ -86,9 +96,13 @@ func (b *bench) calmly(e experiment, c contestant) (best sample, err error) {
 // runLimit is how long a run may take beside its traffic before it has failed.
 const runLimit = time.Minute
 
+func (b *bench) limited() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(b.ctx, 4*b.duration+runLimit)
+}
+
 // once makes one run in a lab of its own.
 func (b *bench) once(e experiment, c contestant) (s sample, err error) {
-	ctx, cancel := context.WithTimeout(b.ctx, 4*b.duration+runLimit)
+	ctx, cancel := b.limited()
 	defer cancel()
 	l, err := newLab(ctx)
 	if err != nil {

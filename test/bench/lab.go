@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// prefix begins the name of every namespace that a bench makes, followed by the
-// process's id.
+// prefix begins the name of every namespace and directory that a bench makes, followed by
+// the process's id.
 const prefix = "wb-"
 
 // A lab is the scene of one run: network namespaces, processes and a directory,
@@ -42,7 +42,7 @@ func newLab(ctx context.Context) (*lab, error) {
 
 // space returns the full name of one of the lab's namespaces.
 func (l *lab) space(name string) string {
-	return fmt.Sprintf("%s%d-%s", prefix, os.Getpid(), name)
+	return filepath.Base(l.dir) + "-" + name
 }
 
 // addSpace makes a namespace.

@@ -74,11 +74,11 @@ func runBench() error {
 
 // experiments are all but those in process, in the order of the report.
 func (b *bench) experiments() []experiment {
-	return []experiment{
-		b.smallFrames(), b.tcpHost(), b.tcpDevice(), b.tcpPlain(),
-		b.natTCP(), b.routedTCP(), b.hostBesideNAT(), b.firstPackets(), b.manyFlows(),
-		b.idlePorts(), b.idleDaemon(), b.restart(),
-	}
+	return slices.Concat(
+		[]experiment{b.smallFrames(), b.tcpHost(), b.tcpDevice(), b.tcpPlain(), b.natTCP(), b.routedTCP()},
+		b.inTurns(),
+		[]experiment{b.hostBesideNAT(), b.firstPackets(), b.manyFlows(), b.idlePorts(), b.idleDaemon(), b.restart()},
+	)
 }
 
 // all runs the chosen experiments.

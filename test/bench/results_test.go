@@ -102,12 +102,11 @@ func TestTargetsAreMeasured(t *testing.T) {
 }
 
 func TestPingIsCounted(t *testing.T) {
-	const out = `[1000.100000] 64 bytes from 198.18.0.3: icmp_seq=1 ttl=64 time=0.1 ms
-[1001.500000] 64 bytes from 198.18.0.3: icmp_seq=5 ttl=64 time=0.1 ms
-[1002.350000] 64 bytes from 198.18.0.3: icmp_seq=9 ttl=64 time=0.1 ms
+	const out = `[1000.10000] 198.18.0.3 : [1], 64 bytes, 0.100 ms (0.100 avg, 30% loss)
+[1001.50000] 198.18.0.3 : [5], 64 bytes, 0.100 ms (0.100 avg, 30% loss)
+[1002.35000] 198.18.0.3 : [9], 64 bytes, 0.100 ms (0.100 avg, 30% loss)
 
---- 198.18.0.3 ping statistics ---
-10 packets transmitted, 7 received, 30% packet loss, time 9000ms
+198.18.0.3 : xmt/rcv/%loss = 10/7/30%, min/avg/max = 0.100/0.100/0.100
 `
 	d := disaster{killed: time.Unix(1001, 0), started: time.Unix(1002, 0)}
 	s := make(sample)
@@ -152,9 +151,8 @@ PASS`
 }
 
 func TestFirstAfter(t *testing.T) {
-	const out = `PING 198.18.0.3 (198.18.0.3) 56(84) bytes of data.
-[1000.100000] 64 bytes from 198.18.0.3: icmp_seq=1 ttl=64 time=0.1 ms
-[1002.350000] 64 bytes from 198.18.0.3: icmp_seq=9 ttl=64 time=0.1 ms
+	const out = `[1000.10000] 198.18.0.3 : [1], 64 bytes, 0.100 ms (0.100 avg, 30% loss)
+[1002.35000] 198.18.0.3 : [9], 64 bytes, 0.100 ms (0.100 avg, 30% loss)
 `
 	got, ok := firstAfter(out, time.Unix(1002, 0))
 	if !ok || math.Abs(got.Seconds()-0.35) > 0.001 {

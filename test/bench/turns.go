@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// A turn is what one contestant does in a round.
+type turn func() (sample, error)
+
+// standing holds contestants that stay up from round to round, each in a lab of its own, so
+// that their turns are a second apart: the machine is slower at times, for tens of them.
+type standing struct {
+	bench *bench
+	labs  map[string]*lab
+	turns map[string]turn
+}
+
+func newStanding(b *bench) *standing {
+	return &standing{bench: b, labs: make(map[string]*lab), turns: make(map[string]turn)}
+}
+
+// once takes a contestant's turn, and before the first brings it up.
+func (s *standing) once(e experiment, c contestant) (m sample, err error) {
+	ctx, cancel := s.bench.limited()
+	defer cancel()
+	defer func() {
+		if s.bench.ctx.Err() != nil {
+			err = errInterrupted
+		}
+	}()
+	if err := s.raise(ctx, e, c); err != nil {
+		return nil, err
+	}
+	s.labs[c.name].ctx = ctx
+	return s.turns[c.name]()
+}
+
+func (s *standing) raise(ctx context.Context, e experiment, c contestant) (err error) {
+	if s.turns[c.name] != nil {
+		return nil
+	}
+	l, err := newLab(ctx)
+	if err != nil {
+		return err
+	}
+	s.labs[c.name] = l
+	s.turns[c.name], err = e.stand(l, c)
+	return err
+}
+
+func (s *standing) close() error {
+	var errs []error
+	for _, l := range s.labs {
+		errs = append(errs, l.close())
+	}
+	return errors.Join(errs...)
+}
+
+// tcpInTurns compares throughput more finely than the tables that begin anew each time do.
+func (b *bench) tcpInTurns(t table, ports func() []port, contestants ...contestant) experiment {
+	t.Metrics = []metric{{"tcp", "Gbit/s", "%.2f"}, {"tcp cpu", "s/GB", "%.3f"}, cached, others}
+	brief := *b
+	brief.duration = time.Second
+	return experiment{
+		table:       t,
+		contestants: contestants,
+		rounds:      4 * b.rounds,
+		stand: func(l *lab, c contestant) (turn, error) {
+			s, err := c.build(l, ports())
+			if err != nil {
+				return nil, err
+			}
+			if err := l.reachable("a", guestAddress(2).Addr().String()); err != nil {
+				return nil, err
+			}
+			return func() (sample, error) { return brief.turn(l, s) }, nil
+		},
+	}
+}
+
+func (b *bench) turn(l *lab, s subject) (sample, error) {
+	before, err := cacheOf(s)
+	if err != nil {
+		return nil, err
+	}
+	m, err := b.stream(l, s, "a")
+	if err != nil {
+		return nil, err
+	}
+	return m, before.share(s, m)
+}
+
+// inTurns are the comparisons of that kind.
+func (b *bench) inTurns() []experiment {
+	const note = "All contestants stand at the same time, and take turns of one second, four times as many rounds as elsewhere."
+	gateway := func() []port { return []port{behind(device)} }
+	return []experiment{
+		b.tcpInTurns(table{Name: "device ports in turns", Title: "One TCP stream between two device ports", Note: note},
+			func() []port { return pair(device) }, bridge, weft, floorTC, floorPeer),
+		b.tcpInTurns(table{Name: "NAT in turns", Title: "One TCP stream through NAT", Note: note}, gateway, natKernel, natWeft),
+		b.tcpInTurns(table{Name: "routed in turns", Title: "One TCP stream through a router", Note: note},
+			gateway, routedKernel, routedWeft, routedFloor),
+	}
+}
