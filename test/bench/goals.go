@@ -23,7 +23,7 @@ var tcpTargets = []target{
 	{"device ports: TCP to the Linux bridge's", true, 1.05, "%.2f×", against("device ports in turns", "tcp", weft, bridge)},
 	{"device ports: TCP to the Linux bridge's, guests without offloads", true, 1.15, "%.2f×", against("no offloads", "tcp", weft, bridge)},
 	{"device ports: TCP to the Linux bridge's: fastpath off", true, 0.6, "%.2f×", against("device ports", "tcp", weftCore, bridge)},
-	{"device ports: ping average to the Linux bridge's", false, 0.8, "%.2f×", against("device ports", "ping avg", weft, bridge)},
+	{"device ports: ping average to the Linux bridge's", false, 0.8, "%.2f×", against("device ports in turns", "ping avg", weft, bridge)},
 	{"device ports: connections to the Linux bridge's", true, 1.1, "%.2f×", against("device ports", "crr", weft, bridge)},
 }
 
@@ -31,7 +31,7 @@ var gatewayTargets = []target{
 	{"NAT: TCP to nftables masquerade's", true, 1, "%.2f×", against("NAT in turns", "tcp", natWeft, natKernel)},
 	{"NAT: TCP to nftables masquerade's: fastpath off", true, 0.5, "%.2f×", against("NAT", "tcp", natCore, natKernel)},
 	{"NAT: TCP to slirp4netns's", true, 10, "%.1f×", against("NAT", "tcp", natWeft, natSlirp)},
-	{"NAT: ping average to nftables masquerade's", false, 4, "%.2f×", against("NAT", "ping avg", natWeft, natKernel)},
+	{"NAT: ping average to nftables masquerade's", false, 4, "%.2f×", against("NAT in turns", "ping avg", natWeft, natKernel)},
 	{"routed: TCP to the kernel's forwarding", true, 1.05, "%.2f×", against("routed in turns", "tcp", routedWeft, routedKernel)},
 	{"host's own TCP beside NAT to without weft", true, 0.9, "%.2f×", against("host beside NAT", "tcp", natWeft, natNone)},
 }

@@ -113,7 +113,7 @@ func (b *bench) throughput(l *lab, s subject) (sample, error) {
 		return nil, err
 	}
 	measured[cubic], measured[cubic+" cpu"] = underCUBIC.gbits, underCUBIC.cpu
-	latency, err := ping(l, s)
+	latency, err := ping(l, s, pings)
 	if err != nil {
 		return nil, err
 	}
@@ -214,20 +214,20 @@ const pings = 1000
 
 var roundTrip = regexp.MustCompile(` time=([\d.]+) ms`)
 
-// ping returns the average round-trip time from guest a to guest b, in µs. Ping's own
-// average has no digits behind the µs; that of its single times has.
-func ping(l *lab, s subject) (float64, error) {
+// ping returns the average round-trip time of n echoes from guest a to guest b, in µs.
+// Ping's own average has no digits behind the µs; that of its single times has.
+func ping(l *lab, s subject, n int) (float64, error) {
 	before, err := s.frames()
 	if err != nil {
 		return 0, err
 	}
-	out, err := l.run("a", "", "ping", "-i", "0.002", "-c", strconv.Itoa(pings), guestAddress(2).Addr().String())
+	out, err := l.run("a", "", "ping", "-i", "0.002", "-c", strconv.Itoa(n), guestAddress(2).Addr().String())
 	if err != nil {
 		return 0, err
 	}
 	trips := roundTrip.FindAllStringSubmatch(out, -1)
-	if len(trips) != pings {
-		return 0, fmt.Errorf("ping: %d of %d echoes came back", len(trips), pings)
+	if len(trips) != n {
+		return 0, fmt.Errorf("ping: %d of %d echoes came back", len(trips), n)
 	}
 	var sum float64
 	for _, m := range trips {
@@ -237,5 +237,5 @@ func ping(l *lab, s subject) (float64, error) {
 		}
 		sum += t
 	}
-	return 1000 * sum / pings, passed(s, before, 2*pings)
+	return 1000 * sum / float64(n), passed(s, before, 2*uint64(n))
 }

@@ -58,9 +58,9 @@ func (s *standing) close() error {
 	return errors.Join(errs...)
 }
 
-// tcpInTurns compares throughput more finely than the tables that begin anew each time do.
+// tcpInTurns compares throughput and latency more finely than the tables that begin anew each time do.
 func (b *bench) tcpInTurns(t table, ports func() []port, contestants ...contestant) experiment {
-	t.Metrics = []metric{{"tcp", "Gbit/s", "%.2f"}, {"tcp cpu", "s/GB", "%.3f"}, cached, others}
+	t.Metrics = []metric{{"tcp", "Gbit/s", "%.2f"}, {"tcp cpu", "s/GB", "%.3f"}, {"ping avg", "µs", "%.1f"}, cached, others}
 	brief := *b
 	brief.duration = time.Second
 	return experiment{
@@ -89,18 +89,22 @@ func (b *bench) turn(l *lab, s subject) (sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m, before.share(s, m)
+	if err := before.share(s, m); err != nil {
+		return nil, err
+	}
+	m["ping avg"], err = ping(l, s, pings/4)
+	return m, err
 }
 
 // inTurns are the comparisons of that kind.
 func (b *bench) inTurns() []experiment {
-	const note = "All contestants stand at the same time, and take turns of one second, four times as many rounds as elsewhere."
+	const note = "All contestants stand at the same time, and take turns of a second of TCP and 250 pings, four times as many rounds as elsewhere."
 	gateway := func() []port { return []port{behind(device)} }
 	return []experiment{
-		b.tcpInTurns(table{Name: "device ports in turns", Title: "One TCP stream between two device ports", Note: note},
+		b.tcpInTurns(table{Name: "device ports in turns", Title: "One TCP stream and ping between two device ports", Note: note},
 			func() []port { return pair(device) }, bridge, weft, floorTC, floorPeer),
-		b.tcpInTurns(table{Name: "NAT in turns", Title: "One TCP stream through NAT", Note: note}, gateway, natKernel, natWeft),
-		b.tcpInTurns(table{Name: "routed in turns", Title: "One TCP stream through a router", Note: note},
+		b.tcpInTurns(table{Name: "NAT in turns", Title: "One TCP stream and ping through NAT", Note: note}, gateway, natKernel, natWeft),
+		b.tcpInTurns(table{Name: "routed in turns", Title: "One TCP stream and ping through a router", Note: note},
 			gateway, routedKernel, routedWeft, routedFloor),
 	}
 }
