@@ -15,16 +15,21 @@ func end(mac frame.MAC, addr string, port uint16) frametest.End {
 	return frametest.End{MAC: 0x5254_0000_0000 + mac, Addr: netip.MustParseAddr(addr), Port: port}
 }
 
-// translations are what routers and translators do.
-var translations = []struct {
+// A translation is what a router or a translator does to the packets of a flow.
+type translation struct {
 	name    string
 	was, is ends
 	session bool
-}{
+}
+
+var translations = []translation{
 	{"v4 routed", ends{end(1, "10.0.0.1", 1001), end(2, "10.9.0.2", 1002)}, ends{end(3, "10.0.0.1", 1001), end(4, "10.9.0.2", 1002)}, false},
 	{"v4 outbound", ends{end(1, "10.0.0.1", 1001), end(2, "192.0.2.7", 443)}, ends{end(3, "203.0.113.9", 40001), end(4, "192.0.2.7", 443)}, true},
 	{"v4 inbound", ends{end(4, "192.0.2.7", 443), end(3, "203.0.113.9", 40001)}, ends{end(2, "192.0.2.7", 443), end(1, "10.0.0.1", 1001)}, true},
 	{"v4 hairpin", ends{end(1, "10.0.0.1", 1001), end(2, "203.0.113.9", 8080)}, ends{end(3, "203.0.113.9", 40001), end(4, "10.0.0.5", 80)}, true},
+	{"v4 from another port", ends{end(1, "10.0.0.1", 1001), end(2, "10.9.0.2", 1002)}, ends{end(3, "10.0.0.1", 40001), end(4, "10.9.0.2", 1002)}, true},
+	{"v4 to another port", ends{end(1, "10.0.0.1", 1001), end(2, "10.9.0.2", 8080)}, ends{end(3, "10.0.0.1", 1001), end(4, "10.9.0.2", 80)}, false},
+	{"v4 session that keeps all", ends{end(1, "10.0.0.1", 1001), end(2, "10.9.0.2", 1002)}, ends{end(3, "10.0.0.1", 1001), end(4, "10.9.0.2", 1002)}, true},
 	{"v6 routed", ends{end(1, "fd00::1", 1001), end(2, "fd09::2", 1002)}, ends{end(3, "fd00::1", 1001), end(4, "fd09::2", 1002)}, false},
 	{"v6 outbound", ends{end(1, "fd00::1", 1001), end(2, "2001:db8::7", 443)}, ends{end(3, "2001:db8:1::9", 40001), end(4, "2001:db8::7", 443)}, true},
 }
@@ -39,8 +44,8 @@ func hop(p []byte) []byte {
 	return p
 }
 
-// rewriting has a rig translate, and returns what to try.
-func rewriting(t *testing.T, try func(r *rig, was, is ends)) {
+// rewriting has a rig do each translation, and tries it.
+func rewriting(t *testing.T, try func(r *rig, x translation)) {
 	for _, x := range translations {
 		t.Run(x.name, func(t *testing.T) {
 			r := newRig(t, Config{})
@@ -55,14 +60,15 @@ func rewriting(t *testing.T, try func(r *rig, was, is ends)) {
 				}
 				r.learn(d)
 			}
-			try(r, x.was, x.is)
+			try(r, x)
 		})
 	}
 }
 
 // A packet leaves as if it had been built so.
 func TestRewrites(t *testing.T) {
-	rewriting(t, func(r *rig, was, is ends) {
+	rewriting(t, func(r *rig, x translation) {
+		was, is := x.was, x.is
 		for _, n := range []int{0, 1, 2, 7, 64, 1400} {
 			for name, build := range map[string]func(e ends) []byte{
 				"UDP":  func(e ends) []byte { return frametest.UDP(e.src, e.dst, frametest.Payload(n)) },
@@ -80,9 +86,20 @@ func TestRewrites(t *testing.T) {
 	})
 }
 
+// What leaves otherwise need not have one hop less.
+func TestRewritesStationsAlone(t *testing.T) {
+	r := newRig(t, Config{})
+	was := frametest.UDP(end(1, "10.0.0.1", 1001), end(2, "10.9.0.2", 1002), nil)
+	is := frametest.UDP(end(3, "10.0.0.1", 1001), end(4, "10.9.0.2", 1002), nil)
+	r.learn(routed(t, was, is))
+	got, _ := r.send(was, frame.Offload{})
+	frametest.Equal(t, got, is)
+}
+
 // So does one whose checksum is to be completed, and one that is to be segmented.
 func TestRewritesPartialChecksums(t *testing.T) {
-	rewriting(t, func(r *rig, was, is ends) {
+	rewriting(t, func(r *rig, x translation) {
+		was, is := x.was, x.is
 		tcp := frame.GSOTCPv4
 		if was.src.Addr.Is6() {
 			tcp = frame.GSOTCPv6
@@ -116,7 +133,8 @@ func TestRewritesPartialChecksums(t *testing.T) {
 // UDP without a checksum stays so, and one whose sum would be zero is sent as 0xffff
 // (RFC 768).
 func TestRewritesUDPChecksumZero(t *testing.T) {
-	rewriting(t, func(r *rig, was, is ends) {
+	rewriting(t, func(r *rig, x translation) {
+		was, is := x.was, x.is
 		at := frame.EthernetLen + 20 + 6
 		if was.src.Addr.Is6() {
 			at += 20
@@ -152,7 +170,8 @@ func TestRewritesUDPChecksumZero(t *testing.T) {
 
 // What lies behind the end of a short packet is cut off, as by the switch.
 func TestRewritesCutPadding(t *testing.T) {
-	rewriting(t, func(r *rig, was, is ends) {
+	rewriting(t, func(r *rig, x translation) {
+		was, is := x.was, x.is
 		for n := range 8 {
 			p := frametest.UDP(was.src, was.dst, frametest.Payload(n))
 			if len(p) >= frame.MinLen {
@@ -173,12 +192,11 @@ func TestRewritesCutPadding(t *testing.T) {
 // Sessions' packets that may be fragmented have identifications of their own (RFC 6864
 // 5.3.1), a superframe's as many as it has segments.
 func TestIdentifications(t *testing.T) {
-	rewriting(t, func(r *rig, was, is ends) {
-		if was.src.Addr.Is6() {
+	rewriting(t, func(r *rig, x translation) {
+		if x.was.src.Addr.Is6() {
 			return
 		}
-		session := was.src.Addr != is.src.Addr || was.dst.Addr != is.dst.Addr
-		s := frametest.Superframe{Src: was.src, Dst: was.dst, GSO: frame.GSOTCPv4, Len: 14000, SegSize: 1400, ID: 7}
+		s := frametest.Superframe{Src: x.was.src, Dst: x.was.dst, GSO: frame.GSOTCPv4, Len: 14000, SegSize: 1400, ID: 7}
 		may := func(p []byte) []byte {
 			h := frame.IPv4(p[frame.EthernetLen:])
 			h[6] = 0
@@ -198,9 +216,9 @@ func TestIdentifications(t *testing.T) {
 		}
 		first, second := id(s.Bytes(), s.Offload()), id(s.Bytes(), s.Offload())
 		switch {
-		case !session && (first != 7 || second != 7):
+		case !x.session && (first != 7 || second != 7):
 			r.Errorf("identifications %d, %d are to stay 7", first, second)
-		case session && second-first != 10:
+		case x.session && second-first != 10:
 			r.Errorf("identifications %d, %d are to be 10 apart", first, second)
 		}
 	})

@@ -291,7 +291,10 @@ func (a *arbiter) checkConnection(t *testing.T, l lab, host, far string) {
 	d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(host + ":4002")), Timeout: patience}
 	c, err := d.Dial("tcp", far)
 	must(t, err)
-	its := <-accepted
+	its, ok := <-accepted
+	if !ok {
+		t.Fatal("the connection was not accepted")
+	}
 	at := host + ":4002"
 	a.check(t, []opinion{
 		{"a segment of the host's connection", tcp(far, at), "host"},

@@ -93,6 +93,8 @@ struct front {
 	__u16 sum;
 } __attribute__((packed));
 
+_Static_assert(sizeof(struct front) == ETH_HLEN + offsetof(struct iphdr, saddr), "up to the addresses");
+
 // route does what rewrite does, for such a packet. What the sum of the header covers adds up
 // to the same as before, so the device's sum of the packet holds as well.
 static __always_inline int route(struct __sk_buff *skb, const struct record *r)

@@ -144,11 +144,15 @@ func TestTCPRefusesOthers(t *testing.T) {
 	guest := serveTCP(t, guest4+":0", echo)
 	p := freePort()
 	f := open(t, forward.Config{Forwards: []forward.Forward{tcp(p, guest)}})
-	asGuest(t, func() (any, error) {
+	type outcome struct {
+		net.Conn
+		error
+	}
+	dialed := asGuest(t, func() (outcome, error) {
 		c, err := net.Dial("tcp", net.JoinHostPort(host4, fmt.Sprint(p)))
-		wantReset(t, "from elsewhere", c, err)
-		return nil, nil
+		return outcome{c, err}, nil
 	})
+	wantReset(t, "from elsewhere", dialed.Conn, dialed.error)
 	if n := f.Counters(); n.Foreign != 1 || n.Connections != 0 {
 		t.Errorf("%+v", n)
 	}

@@ -109,7 +109,7 @@ func TestUDPClientsAreApart(t *testing.T) {
 func TestUDPForgetsClients(t *testing.T) {
 	guest := serveUDP(t, guest4+":0")
 	p := freePort()
-	f := open(t, forward.Config{Forwards: []forward.Forward{udp(p, guest)}, Clients: 1, Idle: 20 * time.Millisecond})
+	f := open(t, forward.Config{Forwards: []forward.Forward{udp(p, guest)}, Clients: 1, Idle: 500 * time.Millisecond})
 	at := fmt.Sprintf("127.0.0.1:%d", p)
 	ask(t, dial(t, "udp", at), "hello")
 	eventually(t, "the client's end", func() bool { return f.Counters().Clients == 0 })

@@ -32,11 +32,17 @@ type bench struct {
 
 // run makes all rounds of an experiment. A contestant that failed takes no further
 // part in it. It ends early only with errInterrupted.
-func (b *bench) run(e experiment) (t table, err error) {
+func (b *bench) run(e experiment) (t table, _ error) {
 	once := b.once
 	if e.stand != nil {
 		s := newStanding(b)
-		defer func() { err = errors.Join(err, s.close()) }()
+		defer func() {
+			for i, c := range e.contestants {
+				if err := s.end(c); err != nil {
+					t.Rows[i].Failure = err.Error()
+				}
+			}
+		}()
 		once = s.once
 	}
 	t = e.table
@@ -45,8 +51,9 @@ func (b *bench) run(e experiment) (t table, err error) {
 		t.Rows[i].Contestant = c.name
 	}
 	for round := range e.rounds {
-		for i, c := range e.contestants {
-			r := &t.Rows[i]
+		for k := range e.contestants {
+			i := (k + round) % len(e.contestants) // nobody always follows the same one
+			c, r := e.contestants[i], &t.Rows[i]
 			if r.Failure != "" {
 				continue
 			}

@@ -37,7 +37,7 @@ func (b *bench) idleDaemon() experiment {
 		table: table{
 			Name: "idle daemon", Title: "An idle daemon with ten ports",
 			Note: "Four host ports, three devices and three TAPs with a guest (vde_switch: ten TAPs of its own), watched for ten seconds " +
-				"from fifteen seconds on, when the guests' stacks have configured themselves. Open vSwitch's figure is ovs-vswitchd's alone.",
+				"from ten seconds on, when the guests' stacks have configured themselves. Open vSwitch's figure is ovs-vswitchd's alone.",
 			Metrics: []metric{{"resident", "MB", "%.1f"}, {"cpu", "%", "%.2f"}},
 		},
 		contestants: []contestant{weft, ovs, vde},
@@ -78,8 +78,7 @@ func idleUsage(l *lab, c contestant) (sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	// RFC 4861 10: they solicit routers three times, four seconds apart.
-	if err := l.rest(15 * time.Second); err != nil {
+	if err := l.rest(10 * time.Second); err != nil {
 		return nil, err
 	}
 	const watch = 10 * time.Second

@@ -19,7 +19,7 @@ import (
 // the process's id.
 const prefix = "wb-"
 
-// A lab is the scene of one run: network namespaces, processes and a directory,
+// A lab is the scene of a contestant's runs: network namespaces, processes and a directory,
 // all of which close removes. The switch stands in namespace "sw".
 type lab struct {
 	ctx       context.Context
@@ -52,7 +52,12 @@ func (l *lab) addSpace(name string) error {
 		return err
 	}
 	l.spaces = append(l.spaces, full)
-	return l.ip(name, "link set lo up")
+	if err := l.ip(name, "link set lo up"); err != nil {
+		return err
+	}
+	// Nobody learns from an earlier connection, and nobody looks for a router for minutes.
+	_, err := l.run(name, "", "sysctl", "-q", "-w", "net.ipv4.tcp_no_metrics_save=1", "net.ipv6.conf.default.router_solicitations=0")
+	return err
 }
 
 // close ends the processes, last first, and removes the rest.

@@ -36,14 +36,20 @@ func main() {
 }
 
 func runBench() error {
-	rounds := flag.Int("rounds", 5, "runs of each contestant; figures are medians")
-	seconds := flag.Int("seconds", 2, "length of the traffic of one run")
+	rounds := flag.Int("rounds", 5, "runs of each contestant (in turns four times as many); figures are medians")
+	seconds := flag.Int("seconds", 2, "length of the traffic of one run (in turns one)")
 	only := flag.String("only", "", "run only the experiments whose `name` matches this expression")
 	without := flag.Bool("peers-only", false, "leave weft itself out")
 	check := flag.Bool("check", false, "exit with status 1 if a target is not reached")
-	out := flag.String("o", "docs/bench", "`folder` to write latest.md and latest.json to")
+	out := flag.String("o", "", "`folder` to write latest.md and latest.json to (docs/bench, or of some experiments only build/bench)")
 	flag.StringVar(&binary, "weftd", binary, "`path` of the daemon under test")
 	flag.Parse()
+	if *out == "" {
+		*out = "docs/bench"
+		if *only != "" || *without {
+			*out = "build/bench"
+		}
+	}
 	chosen, err := regexp.Compile(*only)
 	if err != nil {
 		return err

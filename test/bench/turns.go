@@ -26,6 +26,9 @@ func (s *standing) once(e experiment, c contestant) (m sample, err error) {
 	ctx, cancel := s.bench.limited()
 	defer cancel()
 	defer func() {
+		if err != nil { // it must not disturb the others any more
+			err = errors.Join(err, s.end(c))
+		}
 		if s.bench.ctx.Err() != nil {
 			err = errInterrupted
 		}
@@ -50,12 +53,14 @@ func (s *standing) raise(ctx context.Context, e experiment, c contestant) (err e
 	return err
 }
 
-func (s *standing) close() error {
-	var errs []error
-	for _, l := range s.labs {
-		errs = append(errs, l.close())
+// end closes a contestant's lab, if there is one.
+func (s *standing) end(c contestant) error {
+	l := s.labs[c.name]
+	if l == nil {
+		return nil
 	}
-	return errors.Join(errs...)
+	delete(s.labs, c.name)
+	return l.close()
 }
 
 // tcpInTurns compares throughput and latency more finely than the tables that begin anew each time do.
@@ -98,7 +103,7 @@ func (b *bench) turn(l *lab, s subject) (sample, error) {
 
 // inTurns are the comparisons of that kind.
 func (b *bench) inTurns() []experiment {
-	const note = "All contestants stand at the same time, and take turns of a second of TCP and 250 pings, four times as many rounds as elsewhere."
+	const note = "All contestants stand at the same time, what one leaves in the kernel for all included, and take turns of a second of TCP and 250 pings, four times as many rounds as elsewhere."
 	gateway := func() []port { return []port{behind(device)} }
 	return []experiment{
 		b.tcpInTurns(table{Name: "device ports in turns", Title: "One TCP stream and ping between two device ports", Note: note},

@@ -56,7 +56,7 @@ func (l *Lab) NotReaches(from Station, addr string) {
 // 10 ms between two, ping spins.)
 func (l *Lab) LosesNothing(from Station, addr string) {
 	l.Helper()
-	out, err := from.Sh(l.Context(), "ping -q -i 0.0125 -c 320 -W 2 "+addr)
+	out, err := from.Sh(l.Context(), "ping -q -i 0.012 -c 320 -W 2 "+addr)
 	if err != nil || !strings.Contains(out, "320 received, 0% packet loss") {
 		l.Errorf("ping %s: %v: %s", addr, err, out)
 	}
