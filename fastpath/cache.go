@@ -17,7 +17,7 @@
 // Records lie in memory that the kernel and the process share. Who remembers writes a free
 // record first and makes it findable then, by one store; who removes takes it out of the
 // table first, and uses it again only after a grace period (settle). So the programs never see half a
-// record, and take no lock. The process looks at all records once a second (Harvest): what they count,
+// record, and take no lock. The process looks at all records now and then (Harvest): what they count,
 // whether they still hold, when they were last used.
 //
 // docs/adr/0016-flow-cache.md tells why it is so.

@@ -34,7 +34,8 @@ func (c *Cache) scan(f func(i uint32, r *record), between func()) {
 func nothing() {}
 
 // Harvest looks at all that is remembered: it counts what was forwarded, tells Config.Used
-// what was in use since the last harvest, and makes room. It is to be called every second.
+// what was in use since the last harvest, and makes room. It is to be called every
+// few seconds: 100,000 records take some 100 ms.
 func (c *Cache) Harvest() {
 	c.reap()
 	c.makeRoom()

@@ -44,8 +44,14 @@ type seat struct {
 	wanted bool // by the document
 }
 
-// harvestEvery is how often what the cache forwarded is taken into account.
-const harvestEvery = time.Second
+// harvestEvery is how often what the cache forwarded is taken into account. To look through
+// many flows takes long: of a processor's time one part in harvestShare, unless what was used
+// would be heard of later than harvestLatest.
+const (
+	harvestEvery  = time.Second
+	harvestLatest = 4 * time.Second
+	harvestShare  = 50
+)
 
 // rememberLocked puts the cache in front of the ports that are attached now, and of no
 // others. It cannot fail as a whole: weft is complete without it.
@@ -191,13 +197,17 @@ const revisited = 16
 func (d *Daemon) runFlows(ctx context.Context) {
 	tick := time.NewTicker(harvestEvery)
 	defer tick.Stop()
+	var due time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 			if c := d.flows.cache.Load(); c != nil {
-				c.Harvest()
+				if begin := time.Now(); begin.After(due) {
+					c.Harvest()
+					due = begin.Add(min(harvestShare*time.Since(begin), harvestLatest) - harvestEvery/2) // of ticks that jitter
+				}
 				d.mu.Lock()
 				d.steerLocked()
 				d.mu.Unlock()
