@@ -1,6 +1,10 @@
 package main
 
-import "weft/test/bench/guest"
+import (
+	"errors"
+
+	"weft/test/bench/guest"
+)
 
 // crrPorts are the ports that the client chooses from. They come again within one
 // run, so that a translator need not have a port for each connection there ever was.
@@ -8,7 +12,7 @@ const crrPorts = "net.ipv4.ip_local_port_range=32768 40959"
 
 // connect returns how many connections a second guest a makes to guest b, each for
 // one request and one response, one after the other.
-func (b *bench) connect(l *lab, s subject) (float64, error) {
+func (b *bench) connect(l *lab, s subject) (rate float64, err error) {
 	if _, err := l.run("a", "", "sysctl", "-q", "-w", crrPorts); err != nil {
 		return 0, err
 	}
@@ -21,6 +25,7 @@ func (b *bench) connect(l *lab, s subject) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
+	defer func() { err = errors.Join(err, server.stop()) }() // the next one has the same port
 	if err := server.awaitLine(l, holding); err != nil {
 		return 0, err
 	}

@@ -24,7 +24,7 @@ var tcpTargets = []target{
 	{"device ports: TCP to the Linux bridge's, guests without offloads", true, 1.15, "%.2f×", against("no offloads", "tcp", weft, bridge)},
 	{"device ports: TCP to the Linux bridge's: fastpath off", true, 0.6, "%.2f×", against("device ports", "tcp", weftCore, bridge)},
 	{"device ports: ping average to the Linux bridge's", false, 0.8, "%.2f×", against("device ports in turns", "ping avg", weft, bridge)},
-	{"device ports: connections to the Linux bridge's", true, 1.1, "%.2f×", against("device ports", "crr", weft, bridge)},
+	{"device ports: connections to the Linux bridge's", true, 1.1, "%.2f×", against("device ports in turns", "crr", weft, bridge)},
 }
 
 var gatewayTargets = []target{

@@ -63,9 +63,9 @@ func (s *standing) end(c contestant) error {
 	return l.close()
 }
 
-// tcpInTurns compares throughput and latency more finely than the tables that begin anew each time do.
+// tcpInTurns compares more finely than the tables whose contestants begin anew each time.
 func (b *bench) tcpInTurns(t table, ports func() []port, contestants ...contestant) experiment {
-	t.Metrics = []metric{{"tcp", "Gbit/s", "%.2f"}, {"tcp cpu", "s/GB", "%.3f"}, {"ping avg", "µs", "%.1f"}, cached, others}
+	t.Metrics = []metric{{"tcp", "Gbit/s", "%.2f"}, {"tcp cpu", "s/GB", "%.3f"}, {"ping avg", "µs", "%.1f"}, {"crr", "1/s", "%.0f"}, cached, others}
 	brief := *b
 	brief.duration = time.Second
 	return experiment{
@@ -97,19 +97,21 @@ func (b *bench) turn(l *lab, s subject) (sample, error) {
 	if err := before.share(s, m); err != nil {
 		return nil, err
 	}
-	m["ping avg"], err = ping(l, s, pings/4)
-	return m, err
+	latency, errPing := ping(l, s, pings/4)
+	rate, errConnect := b.connect(l, s)
+	m["ping avg"], m["crr"] = latency, rate
+	return m, errors.Join(errPing, errConnect)
 }
 
 // inTurns are the comparisons of that kind.
 func (b *bench) inTurns() []experiment {
-	const note = "All contestants stand at the same time, what one leaves in the kernel for all included, and take turns of a second of TCP and 250 pings, four times as many rounds as elsewhere."
+	const note = "All contestants stand at the same time, what one leaves in the kernel for all included, and take turns: a second of TCP, 250 pings, half a second of connections. Four times as many rounds as elsewhere."
 	gateway := func() []port { return []port{behind(device)} }
 	return []experiment{
-		b.tcpInTurns(table{Name: "device ports in turns", Title: "One TCP stream and ping between two device ports", Note: note},
+		b.tcpInTurns(table{Name: "device ports in turns", Title: "TCP and ping, in turns, between two device ports", Note: note},
 			func() []port { return pair(device) }, bridge, weft, floorTC, floorPeer),
-		b.tcpInTurns(table{Name: "NAT in turns", Title: "One TCP stream and ping through NAT", Note: note}, gateway, natKernel, natWeft),
-		b.tcpInTurns(table{Name: "routed in turns", Title: "One TCP stream and ping through a router", Note: note},
+		b.tcpInTurns(table{Name: "NAT in turns", Title: "TCP and ping, in turns, through NAT", Note: note}, gateway, natKernel, natWeft),
+		b.tcpInTurns(table{Name: "routed in turns", Title: "TCP and ping, in turns, through a router", Note: note},
 			gateway, routedKernel, routedWeft, routedFloor),
 	}
 }
