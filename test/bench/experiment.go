@@ -103,6 +103,7 @@ func calmly(once func() (sample, error)) (best sample, err error) {
 // runLimit is how long a run may take beside its traffic before it has failed.
 const runLimit = time.Minute
 
+// limited bounds one run.
 func (b *bench) limited() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(b.ctx, 4*b.duration+runLimit)
 }
